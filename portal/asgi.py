@@ -1,0 +1,8 @@
+"""The portal for an ASGI server: ``uvicorn portal.asgi:application``."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+application = get_asgi_application()
