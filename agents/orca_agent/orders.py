@@ -1,0 +1,186 @@
+"""What the portal orders: tasks on the workspace's queue, desired state in its bucket."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Final, Mapping, Optional, Sequence, Tuple, Union
+
+from agents.orca_agent.fields import (
+    ID,
+    SHA256,
+    Fields,
+    Malformed,
+    ProtocolError,
+    load_object,
+    matched,
+    public_key,
+    relative_path,
+)
+
+VERSION: Final = 1
+MAX_TASKS: Final = 100
+MAX_PATH: Final = 1_024
+RUNTIMES: Final = frozenset({"python", "shell"})
+
+
+class WrongWorkspace(ProtocolError):
+    """A message names an unknown workspace, or another one than it came from."""
+
+    code = "wrong_workspace"
+
+
+@dataclass(frozen=True)
+class Script:
+    """A bundle in the workspace's bucket, and what to run in it."""
+
+    key: str
+    sha256: str
+    entrypoint: str
+    runtime: str
+    requirements: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a step may use."""
+
+    seconds: int = 3_600
+    memory_mb: int = 2_048
+    processes: int = 256
+    output_mb: int = 1_024
+    log_mb: int = 10
+
+
+@dataclass(frozen=True)
+class Task:
+    """One attempt at one step. ``secrets`` are given as environment variables and masked in the log."""
+
+    workspace: str
+    run: str
+    step: str
+    attempt: int
+    name: str
+    script: Script
+    arguments: Tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class InvalidTask:
+    """A task of which only the identity could be read; ``problem`` says what is wrong with the rest."""
+
+    run: str
+    step: str
+    attempt: int
+    problem: str
+
+
+AnyTask = Union[Task, InvalidTask]
+
+
+def tasks_body(tasks: Sequence[Task]) -> str:
+    """The body of a task message."""
+    return json.dumps({"version": VERSION, "tasks": [asdict(task) for task in tasks]}, separators=(",", ":"))
+
+
+def parse_tasks(body: str | bytes, workspace: str) -> Tuple[AnyTask, ...]:
+    """The tasks of a message, in order. Raises `Malformed` or `WrongWorkspace` where no step can be told."""
+    message = load_object(body, "message")
+    tasks = message.objects("tasks", lambda fields: _task(fields, workspace), limit=MAX_TASKS)
+    if not tasks:
+        raise Malformed("message.tasks is empty")
+    return tasks
+
+
+def _task(fields: Fields, workspace: str) -> AnyTask:
+    identity = (
+        fields.identifier("run"),
+        fields.identifier("step"),
+        fields.integer("attempt", low=1, high=10**6),
+    )
+    if fields.identifier("workspace") != workspace:
+        raise WrongWorkspace(f"{fields.where} belongs to another workspace")
+    try:
+        return Task(
+            workspace,
+            *identity,
+            name=fields.text("name", default=""),
+            script=_script(fields.child("script")),
+            arguments=fields.texts("arguments", limit=1_000, length=32_768),
+            environment=fields.variables("environment", limit=500, length=32_768),
+            secrets=fields.variables("secrets", limit=100, length=32_768),
+            limits=_limits(fields.child_or_none("limits")),
+        )
+    except Malformed as error:
+        return InvalidTask(*identity, problem=str(error))
+
+
+def _script(fields: Fields) -> Script:
+    entrypoint = relative_path(fields.text("entrypoint", limit=MAX_PATH), fields.where + ".entrypoint")
+    requirements = None
+    if fields.has("requirements"):
+        where = fields.where + ".requirements"
+        requirements = relative_path(fields.text("requirements", limit=MAX_PATH), where)
+    return Script(
+        key=fields.text("key", limit=MAX_PATH),
+        sha256=fields.match("sha256", SHA256),
+        entrypoint=entrypoint,
+        runtime=fields.choice("runtime", RUNTIMES),
+        requirements=requirements,
+    )
+
+
+def _limits(fields: Optional[Fields]) -> Limits:
+    if fields is None:
+        return Limits()
+    return Limits(
+        seconds=fields.integer("seconds", low=1, high=30 * 86_400, default=Limits.seconds),
+        memory_mb=fields.integer("memory_mb", low=16, high=2**24, default=Limits.memory_mb),
+        processes=fields.integer("processes", low=1, high=2**20, default=Limits.processes),
+        output_mb=fields.integer("output_mb", low=0, high=2**24, default=Limits.output_mb),
+        log_mb=fields.integer("log_mb", low=0, high=1_024, default=Limits.log_mb),
+    )
+
+
+@dataclass(frozen=True)
+class Release:
+    """An archive of the agent in a bucket; its sha256 is its version."""
+
+    sha256: str
+    key: str
+    bucket: str
+
+
+@dataclass(frozen=True)
+class Desired:
+    """``control/desired.json``: what the portal wants of every instance, whatever was before."""
+
+    generation: int = 0
+    authorized_keys: Tuple[str, ...] = ()
+    cancelled: Tuple[str, ...] = ()
+    draining: bool = False
+    agent: Optional[Release] = None
+
+
+def desired_body(desired: Desired) -> bytes:
+    """The object's content."""
+    return json.dumps(asdict(desired), separators=(",", ":")).encode()
+
+
+def parse_desired(body: str | bytes) -> Desired:
+    """Raises `Malformed`."""
+    fields = load_object(body, "desired")
+    return Desired(
+        generation=fields.integer("generation", default=0),
+        authorized_keys=fields.items("authorized_keys", public_key, limit=200),
+        cancelled=fields.items("cancelled", lambda value, where: matched(value, where, ID), limit=100_000),
+        draining=fields.flag("draining", default=False),
+        agent=_release(fields.child("agent")) if fields.has("agent") else None,
+    )
+
+
+def _release(fields: Fields) -> Release:
+    return Release(fields.match("sha256", SHA256), fields.text("key", limit=MAX_PATH), fields.text("bucket"))
