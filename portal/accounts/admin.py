@@ -1,0 +1,154 @@
+"""People, keys and tokens for administrators. What changes a person goes through the services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from axes.utils import reset
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+
+from portal.accounts.models import ApiToken, SshKey, User
+from portal.accounts.services import user_activate, user_approve
+
+
+class PersonCreationForm(AdminUserCreationForm[User]):
+    """Asks for the address where Django's own asks for a user name."""
+
+    class Meta:
+        model = User
+        fields = ("email", "name")
+
+
+class WaitsForApproval(admin.SimpleListFilter):
+    """Who has to be let in still."""
+
+    title = "approval"
+    parameter_name = "approval"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("waiting", "Waiting"), ("approved", "Approved")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        if self.value() in ("waiting", "approved"):
+            return queryset.filter(approved_at__isnull=self.value() == "waiting")
+        return queryset
+
+
+class SshKeyInline(admin.TabularInline[SshKey, User]):
+    """A person's keys, to be seen and removed."""
+
+    model = SshKey
+    extra = 0
+    fields = readonly_fields = ("name", "key_type", "fingerprint", "created_at")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(User)
+class PersonAdmin(UserAdmin[User]):
+    """Everybody who signed up."""
+
+    list_display = (
+        "email",
+        "name",
+        "keys",
+        "is_active",
+        "is_staff",
+        "approved_at",
+        "last_login",
+        "created_at",
+    )
+    list_filter = (WaitsForApproval, "is_active", "is_staff", "created_at")
+    search_fields = ("email", "name", "id")
+    ordering = ("-created_at",)
+    date_hierarchy = "created_at"
+    readonly_fields = ("id", "created_at", "last_login", "approved_at")
+    filter_horizontal = ("groups", "user_permissions")
+    inlines = (SshKeyInline,)
+    actions = ("approve", "switch_off", "switch_on", "unlock")
+    form = UserChangeForm
+    add_form = PersonCreationForm
+    fieldsets = (
+        (None, {"fields": ("email", "name", "password")}),
+        ("Standing", {"fields": ("id", "created_at", "last_login", "approved_at", "is_active")}),
+        (
+            "Administration",
+            {"classes": ("collapse",), "fields": ("is_staff", "is_superuser", "groups", "user_permissions")},
+        ),
+    )
+    add_fieldsets = (
+        (
+            None,
+            {"classes": ("wide",), "fields": ("email", "name", "usable_password", "password1", "password2")},
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).annotate(key_count=Count("ssh_keys"))
+
+    @admin.display(description="SSH keys", ordering="key_count")
+    def keys(self, person: Any) -> int:
+        """How many keys they have."""
+        return int(person.key_count)
+
+    @admin.action(description="Let the chosen people in", permissions=["change"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """Approves and tells them by mail."""
+        count = sum(user_approve(user=person) for person in queryset)
+        self.message_user(request, f"Let in: {count}.", messages.SUCCESS)
+
+    @admin.action(description="Switch the chosen accounts off", permissions=["change"])
+    def switch_off(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """No login, token or SSH key of theirs works any more; nothing is deleted."""
+        for person in queryset.exclude(pk=request.user.pk):
+            user_activate(user=person, active=False)
+        self.message_user(
+            request, "Switched off. Their workspaces keep running until you stop them.", messages.WARNING
+        )
+
+    @admin.action(description="Switch the chosen accounts on", permissions=["change"])
+    def switch_on(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """Undoes it, but for the API tokens: those are gone."""
+        for person in queryset:
+            user_activate(user=person, active=True)
+        self.message_user(request, "Switched on.", messages.SUCCESS)
+
+    @admin.action(description="Unlock the login of the chosen people", permissions=["change"])
+    def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """Forgets their wrong passwords."""
+        for person in queryset:
+            reset(username=person.email)
+        self.message_user(request, "They can try again at once.", messages.SUCCESS)
+
+
+@admin.register(SshKey)
+class SshKeyAdmin(admin.ModelAdmin[SshKey]):
+    """Keys are added by their owners; here they can be looked up and removed."""
+
+    list_display = ("name", "owner", "key_type", "fingerprint", "created_at")
+    list_filter = ("key_type", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("name", "fingerprint", "owner__email", "owner__name")
+    readonly_fields = ("id", "owner", "name", "key_type", "public_key", "fingerprint", "created_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
+    """Tokens cannot be read, only revoked."""
+
+    list_display = ("name", "user", "token_key", "created", "expiry", "last_used_at")
+    list_filter = ("created", "last_used_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "token_key", "user__email")
+    fields = readonly_fields = ("id", "user", "name", "token_key", "created", "expiry", "last_used_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
