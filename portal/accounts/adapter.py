@@ -11,6 +11,7 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.encoding import force_bytes
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -32,5 +33,5 @@ class MfaAdapter(DefaultMFAAdapter):
 
 def _cipher() -> MultiFernet:
     secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    keys = [hashlib.sha256(b"orca second factor" + secret.encode()).digest() for secret in secrets]
+    keys = [hashlib.sha256(b"orca second factor" + force_bytes(secret)).digest() for secret in secrets]
     return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])

@@ -7,7 +7,7 @@ from typing import Any
 from axes.utils import reset
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.forms import AdminUserCreationForm
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
@@ -71,7 +71,6 @@ class PersonAdmin(UserAdmin[User]):
     filter_horizontal = ("groups", "user_permissions")
     inlines = (SshKeyInline,)
     actions = ("approve", "switch_off", "switch_on", "unlock")
-    form = UserChangeForm
     add_form = PersonCreationForm
     fieldsets = (
         (None, {"fields": ("email", "name", "password")}),

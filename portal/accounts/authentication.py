@@ -24,7 +24,7 @@ class TokenAuthentication(KnoxTokenAuthentication):
         return user, token
 
 
-class TokenScheme(OpenApiAuthenticationExtension):
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How the OpenAPI document describes it."""
 
     target_class = "portal.accounts.authentication.TokenAuthentication"

@@ -8,13 +8,13 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 from django.utils import timezone
-from knox.models import AbstractAuthToken
+from knox.settings import CONSTANTS
 
 from portal.core.ids import new_id
 from portal.core.models import Identified
 
 
-class LowerCaseEmailField(models.EmailField):
+class LowerCaseEmailField(models.EmailField[str, str]):
     """An address kept and looked up in lower case, so that ``unique`` holds whatever the spelling."""
 
     def to_python(self, value: Any) -> Any:
@@ -91,7 +91,7 @@ class User(Identified, AbstractBaseUser, PermissionsMixin):
 
     def get_short_name(self) -> str:
         """What to call them to their face."""
-        return self.name.split(" ")[0] if self.name else self.email.split("@")[0]
+        return (self.name.split(" ") if self.name else self.email.split("@"))[0]
 
 
 class SshKey(Identified):
@@ -120,9 +120,14 @@ class SshKey(Identified):
         return f"{self.public_key} {comment}".strip()
 
 
-class ApiToken(AbstractAuthToken):
-    """A program's way in, kept as a hash: the token itself is shown once."""
+class ApiToken(models.Model):
+    """A program's way in, kept as a hash: the token itself is shown once. Knox checks it."""
 
+    digest = models.CharField(max_length=CONSTANTS.DIGEST_LENGTH, primary_key=True)
+    token_key = models.CharField(max_length=25, db_index=True, help_text="How the token begins.")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="auth_token_set")
+    created = models.DateTimeField(auto_now_add=True)
+    expiry = models.DateTimeField(null=True, blank=True)
     id = models.CharField(max_length=26, unique=True, default=new_id, editable=False)
     name = models.CharField(max_length=80, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)

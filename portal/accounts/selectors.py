@@ -22,6 +22,14 @@ def ssh_keys_of(owner: User) -> QuerySet[SshKey]:
     return SshKey.objects.filter(owner=owner).order_by("-created_at", "-id")
 
 
+def ssh_key_of(owner: User, key_id: str) -> SshKey:
+    """One of a person's keys. Raises NotFound."""
+    try:
+        return SshKey.objects.get(owner=owner, pk=key_id)
+    except SshKey.DoesNotExist as error:
+        raise NotFound("There is no such key.") from error
+
+
 def authorized_keys_of(owner_id: str) -> list[str]:
     """The lines for ``authorized_keys`` on a person's instances; none while the account is switched off."""
     keys = SshKey.objects.filter(owner_id=owner_id, owner__is_active=True).order_by("created_at", "id")

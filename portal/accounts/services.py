@@ -9,6 +9,8 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from knox.models import get_digest_token
+from knox.settings import CONSTANTS
 
 from portal.accounts.events import ssh_keys_changed
 from portal.accounts.models import ApiToken, SshKey, User
@@ -75,8 +77,14 @@ def api_token_add(*, owner: User, name: str, days: int | None = None) -> tuple[A
         raise Invalid(message, fields={"days": message})
     if ApiToken.objects.filter(user=owner).count() >= MOST_API_TOKENS:
         raise LimitReached(f"You have {MOST_API_TOKENS} tokens. Remove one first.", code="too_many_tokens")
-    expiry = None if days is None else timedelta(days=days)
-    token, text = ApiToken.objects.create(user=owner, expiry=expiry, name=" ".join(name.split())[:80])
+    digest, text = get_digest_token()
+    token = ApiToken.objects.create(
+        user=owner,
+        name=" ".join(name.split())[:80],
+        digest=digest,
+        token_key=text[: CONSTANTS.TOKEN_KEY_LENGTH],
+        expiry=None if days is None else timezone.now() + timedelta(days=days),
+    )
     return token, text
 
 

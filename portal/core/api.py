@@ -15,7 +15,7 @@ from rest_framework.views import set_rollback
 
 from portal.core.errors import Conflict, OrcaError
 
-_CODES = {
+_CODES: dict[int, str] = {
     status.HTTP_400_BAD_REQUEST: "invalid",
     status.HTTP_401_UNAUTHORIZED: "not_authenticated",
     status.HTTP_403_FORBIDDEN: "forbidden",
@@ -25,7 +25,7 @@ _CODES = {
     status.HTTP_415_UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
     status.HTTP_429_TOO_MANY_REQUESTS: "throttled",
 }
-_HINTS = {
+_HINTS: dict[int, str] = {
     status.HTTP_401_UNAUTHORIZED: "Send “Authorization: Bearer <token>”; make a token on your account page.",
 }
 
@@ -61,12 +61,14 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response |
     if not isinstance(error, exceptions.APIException):
         return None
     set_rollback()
-    headers = {}
-    if getattr(error, "auth_header", None):
-        headers["WWW-Authenticate"] = error.auth_header  # type: ignore[attr-defined]
-    if isinstance(error, exceptions.Throttled) and error.wait is not None:
-        headers["Retry-After"] = str(int(error.wait) + 1)
-    return Response(_described(error), status=error.status_code, headers=headers)
+    headers = {"WWW-Authenticate": getattr(error, "auth_header", None), "Retry-After": _wait_of(error)}
+    given = {name: value for name, value in headers.items() if value}
+    return Response(_described(error), status=error.status_code, headers=given)
+
+
+def _wait_of(error: exceptions.APIException) -> str:
+    wait = getattr(error, "wait", None)
+    return "" if wait is None else str(int(wait) + 1)
 
 
 def retry_headers(error: OrcaError) -> dict[str, str]:

@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
             name='ApiToken',
             fields=[
                 ('digest', models.CharField(max_length=128, primary_key=True, serialize=False)),
-                ('token_key', models.CharField(db_index=True, max_length=25)),
+                ('token_key', models.CharField(db_index=True, help_text='How the token begins.', max_length=25)),
                 ('created', models.DateTimeField(auto_now_add=True)),
                 ('expiry', models.DateTimeField(blank=True, null=True)),
                 ('id', models.CharField(default=portal.core.ids.new_id, editable=False, max_length=26, unique=True)),

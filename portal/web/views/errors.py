@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from portal.core.api import problem
 from portal.core.errors import NotFound, OrcaError
@@ -36,7 +37,7 @@ def fault(request: HttpRequest) -> HttpResponse:
     """500. Renders nothing that could fail again: no user, no database."""
     if request.path.startswith("/api/"):
         return JsonResponse(problem("fault", "Something went wrong on our side.", "Try again."), status=500)
-    return render(None, "web/fault.html", status=500)  # type: ignore[arg-type]
+    return HttpResponse(render_to_string("web/fault.html"), status=500)
 
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
