@@ -1,0 +1,37 @@
+"""What changes cloud accounts."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from django.conf import settings
+
+from portal.clouds.models import CloudAccount
+from portal.gateways import aws_platform
+from portal.gateways.aws import Account
+
+
+def account_handle(account: CloudAccount) -> Account:
+    """The account as the gateways want it."""
+    return Account(account.account_id, account.region, account.role_arn, account.external_id)
+
+
+def platform_ensure(*, archive: Path) -> CloudAccount:
+    """Make what Orca itself needs in its own account, publish the agent, and record the account.
+
+    Safe to repeat: whatever is there is left, or brought to what it should be.
+    """
+    number = aws_platform.own_account_id()
+    role_arn = aws_platform.provisioner_role_arn(number)
+    account = CloudAccount.objects.filter(account_id=number, role_arn=role_arn).first() or CloudAccount(
+        name="Orca",
+        account_id=number,
+        region=settings.AWS_REGION,
+        role_arn=role_arn,
+        external_id=secrets.token_urlsafe(24),
+    )
+    aws_platform.ensure(account_handle(account))
+    aws_platform.agent_publish(archive)
+    account.save()
+    return account

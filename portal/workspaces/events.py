@@ -1,0 +1,7 @@
+"""What others may want to know about workspaces. Receivers run in the transaction of the change."""
+
+from django.dispatch import Signal
+
+# Both send ``workspace``.
+workspace_ready = Signal()
+workspace_gone = Signal()

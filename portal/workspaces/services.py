@@ -1,0 +1,163 @@
+"""What people do with workspaces. Terraform's part of it is in ``terraform_runs``, the instances' in ``instances``."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from portal.accounts.models import User
+from portal.clouds.models import CloudAccount
+from portal.clouds.selectors import account_for_new_workspace
+from portal.core.errors import Conflict, Invalid, LimitReached
+from portal.core.live import publish_on_commit
+from portal.core.states import moved
+from portal.gateways import aws_compute, aws_platform
+from portal.workspaces import tasks
+from portal.workspaces.control import signing_key
+from portal.workspaces.models import Instance, TerraformRun, Workspace
+from portal.workspaces.selectors import workspaces_of
+from portal.workspaces.terraform_runs import terraform_run_request
+
+State = Workspace.State
+
+
+def workspace_create(
+    *,
+    owner: User,
+    name: str,
+    instance_type: str = "",
+    volume_gb: int = 20,
+    review: bool = False,
+    cloud_account: CloudAccount | None = None,
+) -> Workspace:
+    """Ask for a new workspace: Terraform plans and builds it, or with ``review`` plans it and waits for a yes.
+
+    Raises ``Invalid``, ``Conflict`` (name taken, not approved) or ``LimitReached``.
+    """
+    name = " ".join(name.split())
+    instance_type = instance_type or settings.DEFAULT_INSTANCE_TYPE
+    _inputs_check(name, instance_type, volume_gb)
+    if not owner.is_approved:
+        raise Conflict(
+            "Your account waits for approval by an operator.",
+            code="not_approved",
+            hint="You get an e-mail as soon as it is approved.",
+        )
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=owner.pk)
+        if workspaces_of(owner).count() >= settings.MAX_WORKSPACES:
+            raise LimitReached(
+                f"You may have {settings.MAX_WORKSPACES} workspaces at a time.",
+                code="too_many_workspaces",
+                hint="Delete one that you no longer need, with its data.",
+            )
+        try:
+            with transaction.atomic():
+                workspace = Workspace.objects.create(
+                    owner=owner,
+                    name=name,
+                    claimed_name=name,
+                    cloud_account=cloud_account or account_for_new_workspace(),
+                    instance_type=instance_type,
+                    volume_gb=volume_gb,
+                    slots=settings.SLOTS_PER_INSTANCE,
+                )
+        except IntegrityError as error:
+            raise Conflict(
+                f"You already have a workspace called {name}.", code="name_taken", fields={"name": "already taken"}
+            ) from error
+        terraform_run_request(workspace=workspace, operation=TerraformRun.Operation.APPLY, by=owner, review=review)
+    return workspace
+
+
+def _inputs_check(name: str, instance_type: str, volume_gb: int) -> None:
+    fields = {}
+    if not 1 <= len(name) <= 60 or not name.isprintable():
+        fields["name"] = "Give a name of 1 to 60 characters."
+    if instance_type not in Workspace.Size.values:
+        fields["instance_type"] = "Choose one of: " + ", ".join(Workspace.Size.values) + "."
+    if not 8 <= volume_gb <= 1000:
+        fields["volume_gb"] = "Between 8 and 1000 GB."
+    if fields:
+        raise Invalid("The workspace cannot be made like this.", fields=fields)
+
+
+def workspace_apply(*, workspace: Workspace, by: User | None, review: bool = False) -> TerraformRun:
+    """Bring the environment to what Orca's modules say: builds what is missing, mends what has drifted."""
+    return terraform_run_request(
+        workspace=workspace, operation=TerraformRun.Operation.APPLY, by=by, review=review
+    )
+
+
+def workspace_destroy(
+    *, workspace: Workspace, by: User | None, delete_data: bool = False, confirm_name: str = ""
+) -> TerraformRun:
+    """Take the environment down. Its bucket stays, unless ``delete_data`` says otherwise and ``confirm_name`` repeats
+    the workspace's name."""
+    if delete_data and confirm_name.strip() != workspace.name:
+        raise Invalid(
+            f"Deleting all data of {workspace.name} cannot be undone.",
+            code="confirmation_needed",
+            hint=f"Type the workspace's name, {workspace.name}, to confirm.",
+            fields={"confirm_name": "does not match the workspace's name"},
+        )
+    if workspace.state == State.DESTROYED and not (delete_data and workspace.data_kept):
+        raise Conflict("This workspace is already gone.", code="already_destroyed")
+    operation = TerraformRun.Operation.DESTROY_DATA if delete_data else TerraformRun.Operation.DESTROY
+    return terraform_run_request(workspace=workspace, operation=operation, by=by)
+
+
+def workspace_stop(*, workspace: Workspace, by: User | None = None) -> None:
+    """Stop the instances; disks and data stay. What was running goes on when they are started again."""
+    _idle_check(workspace, "stop")
+    if not moved(workspace, Workspace.TRANSITIONS, State.STOPPING, state_changed_at=timezone.now(), state_reason=""):
+        raise Conflict(f"A workspace that is {workspace.state} cannot be stopped.", code="wrong_state")
+    _power(workspace)
+
+
+def workspace_start(*, workspace: Workspace, by: User | None = None) -> None:
+    """Start the stopped instances again."""
+    _idle_check(workspace, "start")
+    fields = {"state_changed_at": timezone.now(), "state_reason": "Starting the instance", "ready_at": None}
+    if not moved(workspace, Workspace.TRANSITIONS, State.APPLYING, among=[State.STOPPED], **fields):
+        raise Conflict(f"A workspace that is {workspace.state} cannot be started.", code="wrong_state")
+    workspace.instances.filter(state=Instance.State.STOPPED).update(state=Instance.State.PENDING)
+    _power(workspace)
+
+
+def _power(workspace: Workspace) -> None:
+    publish_on_commit(f"workspace:{workspace.pk}", f"owner:{workspace.owner_id}")
+    transaction.on_commit(lambda: tasks.workspace_power.delay(workspace.pk))
+
+
+def _idle_check(workspace: Workspace, doing: str) -> None:
+    run = TerraformRun.objects.filter(pk=workspace.active_run_id).first() if workspace.active_run_id else None
+    if run is not None:
+        raise Conflict(
+            f"Terraform is at work on this workspace ({run}), so it cannot {doing} now.",
+            code="workspace_locked",
+            hint="Wait for it to end, or cancel it.",
+        )
+
+
+def credentials_lend(*, workspace: Workspace, by: User) -> aws_compute.LentCredentials:
+    """Temporary AWS credentials for the workspace's owner: their own bucket and nothing else."""
+    role_arn = str(workspace.outputs.get("user_role_arn", ""))
+    if not role_arn:
+        raise Conflict(
+            "The workspace has no credentials to lend yet.",
+            code="not_built",
+            hint="They are there as soon as it is built.",
+        )
+    return aws_compute.lend(role_arn, user_external_id(workspace), f"orca-{by.pk}")
+
+
+def user_external_id(workspace: Workspace) -> str:
+    """What the trust policy of a workspace's user role demands: Orca alone can say it."""
+    return signing_key(workspace).hex()[:32]
+
+
+def user_principal_arn() -> str:
+    """Who may assume the user roles of workspaces: Orca's own account."""
+    return f"arn:aws:iam::{aws_platform.own_account_id()}:root"
