@@ -1,0 +1,230 @@
+"""Scripts and their versions, runs and their steps, and what is on its way to and from the instances."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from portal.core.models import Identified
+from portal.core.states import Transitions
+
+
+class State(models.TextChoices):
+    """The states of runs and of steps."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out", "timed out"
+    LOST = "lost"
+
+
+FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.TIMED_OUT, State.LOST})
+OPEN = frozenset({State.QUEUED, State.RUNNING})
+TRANSITIONS: Transitions = {
+    State.QUEUED: frozenset({State.RUNNING, *FINAL}),
+    State.RUNNING: frozenset({State.QUEUED, *FINAL}),
+    **{state: frozenset() for state in FINAL},
+}
+
+
+class Script(Identified):
+    """Something that a person runs; what exactly is in its versions."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="scripts")
+    name = models.CharField(max_length=80)
+    claimed_name = models.CharField(max_length=80, null=True, blank=True, editable=False)
+    description = models.CharField(max_length=500, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(Identified.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["owner", "claimed_name"], name="script_names_differ_per_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ScriptVersion(Identified):
+    """The files of a script as they were uploaded once. Never changed."""
+
+    class Runtime(models.TextChoices):
+        PYTHON = "python", "Python"
+        SHELL = "shell", "Shell"
+
+    script = models.ForeignKey(Script, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64, help_text="Of the bundle; its name in the buckets.")
+    size = models.PositiveBigIntegerField(help_text="Bytes of all files together.")
+    files = models.JSONField(help_text="Path and size of each file.")
+    entrypoint = models.CharField(max_length=200)
+    runtime = models.CharField(max_length=8, choices=Runtime.choices)
+    requirements = models.CharField(max_length=200, blank=True, help_text="The file that lists Python packages.")
+    uploaded_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+
+    class Meta(Identified.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["script", "number"], name="versions_are_numbered"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.script.name} v{self.number}"
+
+
+class Run(Identified):
+    """One time that something was run, from the press of the button to its final state."""
+
+    class Via(models.TextChoices):
+        PAGE = "page", "the page"
+        API = "api", "the API"
+        SCHEDULE = "schedule", "a schedule"
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="runs")
+    workspace = models.ForeignKey("workspaces.Workspace", on_delete=models.PROTECT, related_name="runs")
+    script = models.ForeignKey(Script, on_delete=models.PROTECT, null=True, related_name="runs")
+    name = models.CharField(max_length=120)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED, db_index=True)
+    via = models.CharField(max_length=10, choices=Via.choices, default=Via.PAGE)
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    again_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(Identified.Meta):
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["owner", "-created_at"], name="runs_of_a_person"),
+            models.Index(fields=["owner", "state"], name="runs_of_a_person_by_state"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, or has taken until now."""
+        return _seconds(self)
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+
+class Step(Identified):
+    """One script version with its arguments, done once in effect.
+
+    ``released_at`` marks that its task was handed to the queue; until then it can be taken back without a word.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
+    workspace = models.ForeignKey("workspaces.Workspace", on_delete=models.PROTECT, related_name="steps")
+    position = models.PositiveIntegerField(default=1)
+    name = models.CharField(max_length=120)
+    version = models.ForeignKey(ScriptVersion, on_delete=models.PROTECT, related_name="steps")
+    arguments = models.JSONField(default=list, blank=True)
+    environment = models.JSONField(default=dict, blank=True)
+    limits = models.JSONField(default=dict, blank=True, help_text="seconds, memory_mb, processes, output_mb, log_mb")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    attempt = models.PositiveSmallIntegerField(default=0, help_text="How often it was handed to the queue anew.")
+    released_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    instance_id = models.CharField(max_length=32, blank=True)
+    seen_at = models.DateTimeField(null=True, blank=True, help_text="Last word of an instance about it.")
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    exit_code = models.IntegerField(null=True, blank=True)
+    signal = models.IntegerField(null=True, blank=True)
+    reason = models.CharField(max_length=40, blank=True, help_text="Code of why it ended so.")
+    message = models.TextField(blank=True)
+    peak_memory_mb = models.FloatField(null=True, blank=True)
+    cpu_seconds = models.FloatField(null=True, blank=True)
+    log_lines = models.PositiveIntegerField(default=0)
+    log_bytes = models.PositiveBigIntegerField(default=0)
+    log_truncated = models.BooleanField(default=False)
+    log_key = models.CharField(max_length=300, blank=True)
+    outputs = models.JSONField(default=list, blank=True, help_text="path, size and content_type of each file.")
+    outputs_truncated = models.BooleanField(default=False)
+
+    class Meta(Identified.Meta):
+        ordering: ClassVar[list[str]] = ["run", "position"]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["workspace", "state", "created_at"], name="backlog_of_a_workspace"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, or has taken until now."""
+        return _seconds(self)
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+    def key(self, rest: str) -> str:
+        """Where the last attempt's ``rest`` (``log.txt``, ``output/…``) lies in the workspace's bucket."""
+        return f"runs/{self.run_id}/{self.pk}/{self.attempt}/{rest}"
+
+
+def _seconds(what: Run | Step) -> float | None:
+    if what.started_at is None:
+        return None
+    return ((what.finished_at or timezone.now()) - what.started_at).total_seconds()
+
+
+class LogChunk(models.Model):
+    """Some consecutive lines of a step's log, for pages that watch it; the whole is an object in the bucket."""
+
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="log_chunks")
+    attempt = models.PositiveSmallIntegerField()
+    first = models.PositiveIntegerField(help_text="Number of the first line, from 1.")
+    count = models.PositiveIntegerField()
+    lines = models.JSONField(help_text="[stream, seconds since the epoch, text] of each line.")
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["step", "attempt", "first"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["step", "attempt", "first"], name="log_lines_are_written_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step_id} {self.first}+{self.count}"
+
+
+class Outbox(Identified):
+    """A task message that must reach a workspace's queue; written with the change that wants it."""
+
+    workspace = models.ForeignKey("workspaces.Workspace", on_delete=models.CASCADE, related_name="+")
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="+")
+    attempt = models.PositiveSmallIntegerField()
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    tries = models.PositiveIntegerField(default=0)
+    error = models.CharField(max_length=300, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True, db_index=True)
+
+    class Meta(Identified.Meta):
+        verbose_name_plural = "outbox"
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["step", "attempt"], name="one_message_per_attempt"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step_id}-{self.attempt}"
+
+
+class SeenEvent(models.Model):
+    """The id of an event that has been applied, so that it is applied once."""
+
+    id = models.CharField(primary_key=True, max_length=26)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    def __str__(self) -> str:
+        return self.id

@@ -1,0 +1,223 @@
+"""What people do with scripts and runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from portal.accounts.models import User
+from portal.core.errors import Conflict, Invalid
+from portal.core.live import publish_on_commit
+from portal.core.states import move, moved
+from portal.gateways import aws_storage
+from portal.pipelines import dispatch
+from portal.pipelines.bundles import Upload, bundled
+from portal.pipelines.models import OPEN, TRANSITIONS, Run, Script, ScriptVersion, State, Step
+from portal.workspaces.control import control_changed
+from portal.workspaces.models import Workspace
+
+MOST_ARGUMENTS = 200
+MOST_CHARACTERS = 10_000
+_VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+LIMITS: Mapping[str, tuple[int, int, int]] = {  # default, least, most
+    "seconds": (3_600, 1, 7 * 86_400),
+    "memory_mb": (1_024, 32, 1_000_000),
+    "processes": (256, 1, 10_000),
+    "output_mb": (1_024, 1, 1_000_000),
+    "log_mb": (10, 1, 100),
+}
+
+
+def script_create(
+    *, owner: User, name: str, uploads: Sequence[Upload], description: str = "", entrypoint: str = ""
+) -> ScriptVersion:
+    """A new script with its first version. Raises ``Invalid`` or ``Conflict`` (name taken)."""
+    name = " ".join(name.split())
+    if not 1 <= len(name) <= 80 or not name.isprintable():
+        raise Invalid("The script needs a name.", fields={"name": "1 to 80 characters"})
+    if len(description) > 500:
+        raise Invalid("The description is too long.", fields={"description": "at most 500 characters"})
+    with bundled(uploads, entrypoint=entrypoint, most_bytes=_most_bytes()) as bundle:
+        aws_storage.bundle_put(bundle.sha256, bundle.content)
+        try:
+            with transaction.atomic():
+                script = Script.objects.create(
+                    owner=owner, name=name, claimed_name=name, description=description.strip()
+                )
+        except IntegrityError as error:
+            raise Conflict(
+                f"You already have a script called {name}.",
+                code="name_taken",
+                hint="Give it another name, or upload a new version of that script.",
+                fields={"name": "already taken"},
+            ) from error
+        return _version_add(script, bundle, owner)
+
+
+def script_version_add(
+    *, script: Script, by: User, uploads: Sequence[Upload], entrypoint: str = ""
+) -> ScriptVersion:
+    """Another version of a script. The same files again give the version that is already there."""
+    with bundled(uploads, entrypoint=entrypoint, most_bytes=_most_bytes()) as bundle:
+        aws_storage.bundle_put(bundle.sha256, bundle.content)
+        return _version_add(script, bundle, by)
+
+
+def _most_bytes() -> int:
+    return int(settings.UPLOAD_LIMIT_MB) * 1_000_000
+
+
+def _version_add(script: Script, bundle: Any, by: User) -> ScriptVersion:
+    with transaction.atomic():
+        Script.objects.select_for_update().get(pk=script.pk)
+        newest = script.versions.order_by("-number").first()
+        if newest and (newest.sha256, newest.entrypoint) == (bundle.sha256, bundle.entrypoint):
+            return newest
+        last = script.versions.aggregate(last=Max("number"))["last"] or 0
+        return ScriptVersion.objects.create(
+            script=script,
+            number=last + 1,
+            sha256=bundle.sha256,
+            size=bundle.size,
+            files=bundle.files,
+            entrypoint=bundle.entrypoint,
+            runtime=bundle.runtime,
+            requirements=bundle.requirements,
+            uploaded_by=by,
+        )
+
+
+def script_archive(*, script: Script) -> None:
+    """Take a script out of sight; its runs stay, and its name is free again."""
+    Script.objects.filter(pk=script.pk, archived_at=None).update(archived_at=timezone.now(), claimed_name=None)
+
+
+def run_create(
+    *,
+    owner: User,
+    workspace: Workspace,
+    version: ScriptVersion,
+    arguments: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    limits: Mapping[str, int] | None = None,
+    name: str = "",
+    via: str = Run.Via.PAGE,
+    again_of: Run | None = None,
+) -> Run:
+    """Accept a run. From here on it ends in a final state, whatever dies on the way. Raises ``Invalid``, ``Conflict``."""
+    checked = _inputs_checked(arguments, environment or {}, limits or {})
+    if workspace.state not in Workspace.TAKES_RUNS:
+        raise Conflict(
+            f"The workspace {workspace.name} is {workspace.state} and takes no runs.",
+            code="workspace_not_usable",
+            hint="Apply it again, or choose another workspace.",
+        )
+    title = " ".join(name.split())[:120] or version.script.name
+    with transaction.atomic():
+        run = Run.objects.create(
+            owner=owner,
+            workspace=workspace,
+            script_id=version.script_id,
+            name=title,
+            via=via,
+            requested_by=owner,
+            again_of=again_of,
+        )
+        Step.objects.create(run=run, workspace=workspace, name=title, version=version, **checked)
+        publish_on_commit(f"owner:{owner.pk}", f"workspace:{workspace.pk}")
+        dispatch.steps_release(workspace=workspace)
+    return run
+
+
+def _inputs_checked(
+    arguments: Sequence[str], environment: Mapping[str, str], limits: Mapping[str, int]
+) -> dict[str, Any]:
+    fields = {}
+    if len(arguments) > MOST_ARGUMENTS or any(len(a) > MOST_CHARACTERS or "\0" in a for a in arguments):
+        fields["arguments"] = f"At most {MOST_ARGUMENTS} arguments of {MOST_CHARACTERS} characters."
+    for key, value in environment.items():
+        if not _VARIABLE.match(key):
+            fields["environment"] = f"“{key[:40]}” is no name for a variable: letters, digits and _ only."
+        elif key.startswith(("ORCA_", "AWS_", "LD_")):
+            fields["environment"] = f"{key[:40]}: names that begin with ORCA_, AWS_ or LD_ are set by Orca."
+        elif len(value) > MOST_CHARACTERS or "\0" in value:
+            fields["environment"] = f"{key[:40]}: at most {MOST_CHARACTERS} characters."
+    if len(environment) > 100:
+        fields["environment"] = "At most 100 variables."
+    size = sum(len(a.encode()) for a in arguments) + sum(len(k) + len(v.encode()) for k, v in environment.items())
+    if size > 100_000:
+        fields["arguments"] = "Arguments and environment together are larger than 100 kB."
+    chosen = {key: default for key, (default, _, _) in LIMITS.items()}
+    for key, limit in limits.items():
+        if key not in LIMITS:
+            fields["limits"] = f"There is no limit called {key[:40]}."
+        elif not LIMITS[key][1] <= limit <= LIMITS[key][2]:
+            fields["limits"] = f"{key} must be from {LIMITS[key][1]} to {LIMITS[key][2]}."
+        else:
+            chosen[key] = limit
+    if fields:
+        raise Invalid("The run cannot be started like this.", fields=fields)
+    return {"arguments": list(arguments), "environment": dict(environment), "limits": chosen}
+
+
+def run_again(*, run: Run, by: User, via: str = Run.Via.PAGE) -> Run:
+    """The same once more: same version, arguments, environment and limits."""
+    step = run.steps.select_related("version__script").order_by("position").first()
+    if step is None:
+        raise Conflict("This run has no steps.", code="nothing_to_run")
+    return run_create(
+        owner=by,
+        workspace=run.workspace,
+        version=step.version,
+        arguments=step.arguments,
+        environment=step.environment,
+        limits=step.limits,
+        name=run.name,
+        via=via,
+        again_of=run,
+    )
+
+
+def run_cancel(*, run: Run) -> None:
+    """Stop a run: what has not begun never does, what runs is told to end and then killed. Raises ``Conflict``."""
+    now = timezone.now()
+    with transaction.atomic():
+        asked = Run.objects.filter(pk=run.pk, state__in=OPEN, cancel_requested_at=None)
+        if not asked.update(cancel_requested_at=now):
+            run.refresh_from_db(fields=["state", "cancel_requested_at"])
+            if run.is_final:
+                raise Conflict(f"This run has already {run.get_state_display()}.", code="already_ended")
+            return
+        waiting = Step.objects.filter(run=run, released_at=None)
+        move(waiting, TRANSITIONS, State.CANCELLED, finished_at=now, reason="cancelled", message="Cancelled before it began.")
+        if Step.objects.filter(run=run, state__in=OPEN).update(cancel_requested_at=now):
+            control_changed([run.workspace_id])
+        run_settle(run_id=run.pk)
+        publish_on_commit(f"run:{run.pk}", f"owner:{run.owner_id}")
+    run.refresh_from_db()
+
+
+def run_settle(*, run_id: str) -> None:
+    """Bring a run to the state that its steps are in."""
+    run = Run.objects.get(pk=run_id)
+    states = list(run.steps.values_list("state", flat=True))
+    if any(state in OPEN for state in states):
+        if State.RUNNING in states:
+            first = run.steps.exclude(started_at=None).order_by("started_at").values_list("started_at", flat=True).first()
+            moved(run, TRANSITIONS, State.RUNNING, started_at=first)
+        elif all(state == State.QUEUED for state in states):
+            moved(run, TRANSITIONS, State.QUEUED, among=[State.RUNNING])
+        return
+    worst = [State.LOST, State.TIMED_OUT, State.FAILED, State.CANCELLED, State.SUCCEEDED]
+    target = next(state for state in worst if state in states)
+    times = run.steps.values_list("started_at", "finished_at")
+    started = min((start for start, _ in times if start), default=None)
+    finished = max((end for _, end in times if end), default=timezone.now())
+    if moved(run, TRANSITIONS, target, started_at=started, finished_at=finished):
+        publish_on_commit(f"run:{run.pk}", f"owner:{run.owner_id}", f"workspace:{run.workspace_id}")

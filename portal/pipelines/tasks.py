@@ -1,0 +1,21 @@
+"""Background work on runs: each task calls one service. Unknown arguments are tolerated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import shared_task
+
+
+@shared_task
+def outbox_sweep(**_: Any) -> int:
+    from portal.pipelines import dispatch
+
+    return dispatch.outbox_sweep()
+
+
+@shared_task
+def runs_sweep(**_: Any) -> int:
+    from portal.pipelines import sweeps
+
+    return sweeps.runs_sweep()
