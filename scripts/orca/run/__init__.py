@@ -1,0 +1,1 @@
+"""`scripts/run`: every process of Orca on one machine, kept alive by supervisor."""
