@@ -1,0 +1,59 @@
+data "aws_ec2_instance_type" "this" {
+  instance_type = var.instance_type
+}
+
+data "aws_ssm_parameter" "image" {
+  count = var.image_id == "" ? 1 : 0
+
+  name = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-${local.architecture}"
+}
+
+locals {
+  architecture = contains(data.aws_ec2_instance_type.this.supported_architectures, "arm64") ? "arm64" : "x86_64"
+  image_id     = var.image_id == "" ? data.aws_ssm_parameter.image[0].insecure_value : var.image_id
+  subnet_ids   = sort(data.aws_subnets.default.ids)
+}
+
+resource "aws_instance" "this" {
+  count = var.instance_count
+
+  ami                                  = local.image_id
+  instance_type                        = var.instance_type
+  subnet_id                            = local.subnet_ids[count.index % length(local.subnet_ids)]
+  vpc_security_group_ids               = [aws_security_group.this.id]
+  iam_instance_profile                 = var.instance_profile_name
+  instance_initiated_shutdown_behavior = "stop"
+
+  user_data = templatefile("${path.module}/templates/user_data.sh.tftpl", {
+    workspace_id = var.workspace_id
+    region       = var.region
+    bucket       = var.bucket_name
+    agent        = var.agent
+  })
+
+  metadata_options {
+    http_endpoint               = "enabled"
+    http_tokens                 = "required"
+    http_put_response_hop_limit = 1
+  }
+
+  root_block_device {
+    volume_type = "gp3"
+    volume_size = var.volume_gb
+    encrypted   = true
+  }
+
+  tags = { Name = "${var.name}-${count.index + 1}" }
+
+  lifecycle {
+    # The root volume holds the person's home. Each of these would replace the instance (or, for user data, stop
+    # it) because Orca or Amazon published something new, not because anyone asked: a newer image, a newer agent
+    # (which running agents fetch themselves), a zone more. They count for new instances only.
+    ignore_changes = [ami, subnet_id, user_data]
+
+    precondition {
+      condition     = length(local.subnet_ids) > 0
+      error_message = "The default VPC has no subnet in a zone that offers ${var.instance_type}."
+    }
+  }
+}

@@ -1,0 +1,60 @@
+data "aws_vpc" "default" {
+  default = true
+}
+
+# Not every zone offers every instance type.
+data "aws_ec2_instance_type_offerings" "zones" {
+  location_type = "availability-zone"
+
+  filter {
+    name   = "instance-type"
+    values = [var.instance_type]
+  }
+}
+
+data "aws_subnets" "default" {
+  filter {
+    name   = "vpc-id"
+    values = [data.aws_vpc.default.id]
+  }
+
+  filter {
+    name   = "default-for-az"
+    values = ["true"]
+  }
+
+  filter {
+    name   = "availability-zone"
+    values = data.aws_ec2_instance_type_offerings.zones.locations
+  }
+}
+
+resource "aws_security_group" "this" {
+  name        = var.name
+  description = "Instances of an Orca workspace"
+  vpc_id      = data.aws_vpc.default.id
+
+  tags = { Name = var.name }
+}
+
+resource "aws_vpc_security_group_ingress_rule" "ssh" {
+  for_each = toset(var.ssh_cidrs)
+
+  security_group_id = aws_security_group.this.id
+  description       = "SSH"
+  ip_protocol       = "tcp"
+  from_port         = 22
+  to_port           = 22
+  cidr_ipv4         = strcontains(each.value, ":") ? null : each.value
+  cidr_ipv6         = strcontains(each.value, ":") ? each.value : null
+}
+
+resource "aws_vpc_security_group_egress_rule" "all" {
+  for_each = toset(["0.0.0.0/0", "::/0"])
+
+  security_group_id = aws_security_group.this.id
+  description       = "Anywhere: scripts fetch packages and data"
+  ip_protocol       = "-1"
+  cidr_ipv4         = strcontains(each.value, ":") ? null : each.value
+  cidr_ipv6         = strcontains(each.value, ":") ? each.value : null
+}
