@@ -181,8 +181,7 @@ def read_number(value: object, where: str) -> float:
 
 def relative_path(path: str, where: str) -> str:
     """``path`` if it stays inside the folder that it is relative to; raises `Malformed`."""
-    parts = path.split("/")
-    if "\\" in path or any(part in {"", ".", ".."} for part in parts):
+    if any(part in {"", ".", ".."} for part in path.split("/")):
         raise Malformed(f"{where} is not a plain relative path")
     return path
 

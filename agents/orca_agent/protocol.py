@@ -88,25 +88,37 @@ class Envelope:
     skipped: int = 0
 
 
-def sign_envelope(
-    workspace: str, instance: str, events: Sequence[Event], key: bytes, *, sent_at: float
-) -> str:
+def sign_envelope(workspace: str, instance: str, events: Sequence[Event], key: bytes, *, sent_at: float) -> str:
     """The body of a message to the events queue. Raises `TooLarge`: then send the events in parts."""
-    return sign_payload(
-        workspace, instance, [json.dumps(event_json(event)) for event in events], key, sent_at=sent_at
-    )
+    return sign_payload(workspace, instance, [event_text(event) for event in events], key, sent_at=sent_at)
 
 
 def sign_payload(workspace: str, instance: str, events: Sequence[str], key: bytes, *, sent_at: float) -> str:
     """Like `sign_envelope`, for events that are JSON text already."""
     head = json.dumps({"workspace": workspace, "instance": instance, "sent_at": sent_at})
     payload = f'{head[:-1]}, "events": [{",".join(events)}]}}'
-    body = json.dumps(
-        {"version": VERSION, "workspace": workspace, "payload": payload, "signature": signature(payload, key)}
-    )
-    if len(body) > MAX_ENVELOPE_BYTES or len(events) > MAX_EVENTS:
-        raise TooLarge(f"{len(events)} events make an envelope of {len(body)} bytes")
+    outer = {
+        "version": VERSION,
+        "workspace": workspace,
+        "payload": payload,
+        "signature": signature(payload, key),
+    }
+    body = json.dumps(outer, ensure_ascii=False)
+    size = len(body.encode())
+    if size > MAX_ENVELOPE_BYTES or len(events) > MAX_EVENTS:
+        raise TooLarge(f"{len(events)} events make an envelope of {size} bytes")
     return body
+
+
+def event_text(event: Event) -> str:
+    """An event as JSON text, without the two characters that JSON takes but SQS refuses."""
+    text = json.dumps(event_json(event), ensure_ascii=False, separators=(",", ":"))
+    return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+
+
+def envelope_bytes(text: str) -> int:
+    """How many bytes JSON text takes as a part of an envelope's payload."""
+    return len(json.dumps(text, ensure_ascii=False).encode())
 
 
 def signature(payload: str, key: bytes) -> str:
@@ -200,7 +212,9 @@ __all__ = [
     "TooLarge",
     "WrongWorkspace",
     "desired_body",
+    "envelope_bytes",
     "event_json",
+    "event_text",
     "open_envelope",
     "parse_desired",
     "parse_event",
