@@ -62,7 +62,7 @@ def words(name: str, default: list[str]) -> list[str]:
 
 def database(name: str, default: str) -> dict[str, Any]:
     """A database address as Django's settings want it: ``sqlite:///path`` or ``mysql://user:password@host/name``."""
-    found: dict[str, Any] = _read(_env.db_url, name, "a database address such as mysql://user:secret@host/orca", default)
+    found: dict[str, Any] = _read(_env.db_url, name, "a database address (mysql://user:secret@host/orca)", default)
     engine = found["ENGINE"]
     if engine.endswith("sqlite3"):
         found["OPTIONS"] = {

@@ -202,7 +202,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "portal.core.api.problem_response",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
-KNOX_TOKEN_MODEL = "accounts.ApiToken"
+KNOX_TOKEN_MODEL = "accounts.ApiToken"  # noqa: S105
 REST_KNOX = {
     "TOKEN_TTL": None,
     "TOKEN_PREFIX": "orca_",
@@ -210,7 +210,7 @@ REST_KNOX = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Orca API",
-    "DESCRIPTION": "Everything that Orca's pages can do, for programs. Authenticate with `Authorization: Bearer <token>`.",
+    "DESCRIPTION": "Everything that Orca's pages can do, for programs. Send `Authorization: Bearer <token>`.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

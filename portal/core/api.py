@@ -39,9 +39,7 @@ class CursorPages(CursorPagination):
     max_page_size = 200
 
 
-def problem(
-    code: str, message: str, hint: str = "", fields: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+def problem(code: str, message: str, hint: str = "", fields: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The body of an error."""
     return {"code": code, "message": message, "hint": hint, "fields": dict(fields or {})}
 

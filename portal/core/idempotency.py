@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.http import QueryDict
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -61,6 +62,8 @@ def idempotent(view: View) -> View:
 def _digest(request: Request) -> str:
     """What makes two requests the same; an uploaded file counts by its name and size."""
     files = sorted((name, f.name, f.size) for name, f in request.FILES.items())
-    fields = {name: request.data.getlist(name) for name in request.data if name not in request.FILES} if files else request.data
+    fields = request.data
+    if isinstance(fields, QueryDict):
+        fields = {name: fields.getlist(name) for name in fields if name not in request.FILES}
     said = json.dumps([request.method, request.path, fields, files], sort_keys=True, default=str)
     return hashlib.sha256(said.encode()).hexdigest()

@@ -15,7 +15,9 @@ def sources(transitions: Transitions, target: str) -> frozenset[str]:
     return frozenset(state for state, targets in transitions.items() if target in targets)
 
 
-def move(rows: QuerySet[Any], transitions: Transitions, target: str, *, among: Iterable[str] = (), **fields: Any) -> int:
+def move(
+    rows: QuerySet[Any], transitions: Transitions, target: str, *, among: Iterable[str] = (), **fields: Any
+) -> int:
     """Bring ``rows`` to ``target`` where the table allows it, setting ``fields`` with it; how many rows changed.
 
     ``among`` narrows the states that may be left. A loser of a race gets 0 and leaves quietly.

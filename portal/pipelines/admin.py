@@ -42,7 +42,16 @@ class ScriptVersionAdmin(LookOnly):
 
 class StepInline(admin.TabularInline[Step, Run]):
     model = Step
-    fields = readonly_fields = ("name", "state", "attempt", "instance_id", "exit_code", "reason", "message", "seen_at")
+    fields = readonly_fields = (
+        "name",
+        "state",
+        "attempt",
+        "instance_id",
+        "exit_code",
+        "reason",
+        "message",
+        "seen_at",
+    )
     extra = 0
     can_delete = False
 
@@ -71,7 +80,17 @@ class RunAdmin(LookOnly):
 
 @admin.register(Step)
 class StepAdmin(LookOnly):
-    list_display = ("name", "run", "workspace", "state", "attempt", "reason", "released_at", "seen_at", "instance_id")
+    list_display = (
+        "name",
+        "run",
+        "workspace",
+        "state",
+        "attempt",
+        "reason",
+        "released_at",
+        "seen_at",
+        "instance_id",
+    )
     list_filter = ("state", "reason")
     search_fields = ("id", "run__id", "name", "instance_id")
     list_select_related = ("run", "workspace")

@@ -8,9 +8,10 @@ import stat
 import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import IO, Any, Protocol
 
@@ -23,7 +24,9 @@ _CHUNK = 1024 * 1024
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _STARTERS = {".py": "python", ".sh": "shell"}
 _USUAL = ("main.py", "main.sh", "run.py", "run.sh", "app.py", "__main__.py")
-_JUNK = re.compile(r"(^|/)(__MACOSX|\.git|__pycache__|\.ipynb_checkpoints|\.venv|node_modules)(/|$)|(^|/)(\.DS_Store|Thumbs\.db)$")
+_JUNK = re.compile(
+    r"(^|/)(__MACOSX|\.git|__pycache__|\.ipynb_checkpoints|\.venv|node_modules)(/|$)|(^|/)(\.DS_Store|Thumbs\.db)$"
+)
 
 
 class Upload(Protocol):
@@ -51,7 +54,7 @@ class Bundle:
 @dataclass(frozen=True)
 class _Entry:
     path: str
-    source: Upload | zipfile.ZipInfo
+    chunks: Callable[[], Iterator[bytes]]
 
 
 @contextmanager
@@ -73,10 +76,10 @@ def bundled(uploads: Sequence[Upload], *, entrypoint: str = "", most_bytes: int)
                     packed.write(chunk)
                 with _opened(packed) as archive:
                     entries = _zip_entries(archive, most_bytes)
-                    files = _write(target, entries, archive, most_bytes)
+                    files = _write(target, entries, most_bytes)
         else:
-            entries = [_Entry(_path(upload.name or ""), upload) for upload in uploads]
-            files = _write(target, entries, None, most_bytes)
+            entries = [_Entry(_path(upload.name or ""), upload.chunks) for upload in uploads]
+            files = _write(target, entries, most_bytes)
         paths = [file["path"] for file in files]
         start, runtime = _entrypoint(paths, entrypoint)
         target.seek(0)
@@ -154,7 +157,7 @@ def _zip_entries(archive: zipfile.ZipFile, most_bytes: int) -> list[_Entry]:
                 fields={"files": path},
             )
         total, packed = total + entry.file_size, packed + entry.compress_size
-        entries.append(_Entry(path, entry))
+        entries.append(_Entry(path, partial(_unpacked, archive, entry)))
     if total > most_bytes:
         raise _too_large(most_bytes)
     if packed and total > 10_000_000 and total / packed > MOST_RATIO:
@@ -167,12 +170,10 @@ def _without_top_folder(entries: list[_Entry]) -> list[_Entry]:
     tops = {entry.path.split("/", 1)[0] for entry in entries}
     if len(tops) != 1 or any("/" not in entry.path for entry in entries):
         return entries
-    return [_Entry(entry.path.split("/", 1)[1], entry.source) for entry in entries]
+    return [_Entry(entry.path.split("/", 1)[1], entry.chunks) for entry in entries]
 
 
-def _write(
-    target: IO[bytes], entries: list[_Entry], archive: zipfile.ZipFile | None, most_bytes: int
-) -> list[dict[str, Any]]:
+def _write(target: IO[bytes], entries: list[_Entry], most_bytes: int) -> list[dict[str, Any]]:
     if not entries:
         raise Invalid("There is no file in this upload.", code="no_files", fields={"files": "empty"})
     if len(entries) > MOST_FILES:
@@ -187,7 +188,7 @@ def _write(
             described.external_attr = (stat.S_IFREG | 0o644) << 16
             size = 0
             with made.open(described, "w", force_zip64=True) as out:
-                for chunk in _chunks(entry, archive):
+                for chunk in entry.chunks():
                     size += len(chunk)
                     if size > left:
                         raise _too_large(most_bytes)
@@ -206,14 +207,10 @@ def _names_check(paths: list[str]) -> None:
         taken.add(path)
 
 
-def _chunks(entry: _Entry, archive: zipfile.ZipFile | None) -> Iterator[bytes]:
-    if isinstance(entry.source, zipfile.ZipInfo):
-        assert archive is not None
-        with archive.open(entry.source) as source:
-            while chunk := source.read(_CHUNK):
-                yield chunk
-    else:
-        yield from entry.source.chunks()
+def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
+    with archive.open(entry) as source:
+        while chunk := source.read(_CHUNK):
+            yield chunk
 
 
 def _entrypoint(paths: list[str], wanted: str) -> tuple[str, str]:
@@ -221,7 +218,9 @@ def _entrypoint(paths: list[str], wanted: str) -> tuple[str, str]:
     if wanted:
         if wanted not in paths:
             raise Invalid(
-                f"There is no file “{wanted}” to start.", code="no_entrypoint", fields={"entrypoint": "not among the files"}
+                f"There is no file “{wanted}” to start.",
+                code="no_entrypoint",
+                fields={"entrypoint": "not among the files"},
             )
         if wanted not in startable:
             raise Invalid(
@@ -241,7 +240,9 @@ def _entrypoint(paths: list[str], wanted: str) -> tuple[str, str]:
                 hint="Name the file to start, or call it main.py or main.sh."
                 if startable
                 else "Add a Python (.py) or shell (.sh) file.",
-                fields={"entrypoint": "choose one of: " + ", ".join(startable[:20]) if startable else "nothing to start"},
+                fields={
+                    "entrypoint": "choose one of: " + ", ".join(startable[:20]) if startable else "nothing to start"
+                },
             )
         chosen = candidates[0]
     return chosen, _STARTERS[PurePosixPath(chosen).suffix]

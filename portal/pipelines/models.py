@@ -38,7 +38,8 @@ class Script(Identified):
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="scripts")
     name = models.CharField(max_length=80)
-    claimed_name = models.CharField(max_length=80, null=True, blank=True, editable=False)
+    # NULL frees the name: MySQL has no partial unique constraint, and takes any number of NULLs in a whole one.
+    claimed_name = models.CharField(max_length=80, null=True, blank=True, editable=False)  # noqa: DJ001
     description = models.CharField(max_length=500, blank=True)
     archived_at = models.DateTimeField(null=True, blank=True)
 

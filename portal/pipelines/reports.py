@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Q, Sum
@@ -54,7 +55,9 @@ def _key_of(workspace_id: str) -> bytes | None:
 def _unseen(events: tuple[protocol.Event, ...]) -> list[protocol.Event]:
     """The events that have not been applied before. Heartbeats and log lines say by themselves whether they are new."""
     marked = [e for e in events if not isinstance(e, protocol.InstanceHeartbeat | protocol.StepLog)]
-    known = set(SeenEvent.objects.filter(pk__in=[e.id for e in marked]).values_list("pk", flat=True)) if marked else set()
+    known = (
+        set(SeenEvent.objects.filter(pk__in=[e.id for e in marked]).values_list("pk", flat=True)) if marked else set()
+    )
     new = {event.id for event in marked if event.id not in known}
     SeenEvent.objects.bulk_create([SeenEvent(id=event_id) for event_id in new])
     fresh = []
@@ -93,7 +96,7 @@ def _instant(at: float) -> datetime:
 
 def _started(workspace: Workspace, instance_id: str, event: protocol.StepStarted) -> None:
     rows = Step.objects.filter(workspace=workspace, pk=event.step, run_id=event.run, attempt__gte=event.attempt)
-    begun = {"instance_id": instance_id, "seen_at": timezone.now()}
+    begun: dict[str, Any] = {"instance_id": instance_id, "seen_at": timezone.now()}
     started = move(rows, TRANSITIONS, State.RUNNING, started_at=_instant(event.at), **begun)
     if started or rows.filter(state=State.RUNNING).update(**begun):
         run_settle(run_id=event.run)

@@ -20,7 +20,7 @@ PREVIEW_BYTES = 64 * 1024
 
 
 def scripts_of(owner: User) -> QuerySet[Script]:
-    """A person's scripts, the last used first; ``latest`` is the newest version's number, ``run_count`` how often run."""
+    """A person's scripts, newest first; ``latest`` is the newest version's number."""
     newest = ScriptVersion.objects.filter(script=OuterRef("pk")).order_by("-number")
     return (
         Script.objects.filter(owner=owner, archived_at=None)
@@ -66,7 +66,13 @@ def runs_of(owner: User) -> QuerySet[Run]:
 def run_get(*, owner: User, run_id: str) -> Run:
     """One of a person's runs, its steps at hand. Raises ``NotFound``."""
     steps = Step.objects.select_related("version__script").order_by("position")
-    found = runs_of(owner).filter(pk=run_id).select_related("workspace__cloud_account").prefetch_related(Prefetch("steps", steps)).first()
+    found = (
+        runs_of(owner)
+        .filter(pk=run_id)
+        .select_related("workspace__cloud_account")
+        .prefetch_related(Prefetch("steps", steps))
+        .first()
+    )
     if found is None:
         raise NotFound("There is no such run.")
     return found
@@ -134,7 +140,12 @@ _KINDS = {
 def outputs_of(step: Step) -> list[OutputShown]:
     """A step's outputs, by name."""
     return [
-        OutputShown(o["path"], o["size"], o["content_type"], _KINDS.get(PurePosixPath(o["path"]).suffix.lower(), "other"))
+        OutputShown(
+            o["path"],
+            o["size"],
+            o["content_type"],
+            _KINDS.get(PurePosixPath(o["path"]).suffix.lower(), "other"),
+        )
         for o in sorted(step.outputs, key=lambda o: o["path"])
     ]
 

@@ -60,9 +60,7 @@ def script_create(
         return _version_add(script, bundle, owner)
 
 
-def script_version_add(
-    *, script: Script, by: User, uploads: Sequence[Upload], entrypoint: str = ""
-) -> ScriptVersion:
+def script_version_add(*, script: Script, by: User, uploads: Sequence[Upload], entrypoint: str = "") -> ScriptVersion:
     """Another version of a script. The same files again give the version that is already there."""
     with bundled(uploads, entrypoint=entrypoint, most_bytes=_most_bytes()) as bundle:
         aws_storage.bundle_put(bundle.sha256, bundle.content)
@@ -110,7 +108,7 @@ def run_create(
     via: str = Run.Via.PAGE,
     again_of: Run | None = None,
 ) -> Run:
-    """Accept a run. From here on it ends in a final state, whatever dies on the way. Raises ``Invalid``, ``Conflict``."""
+    """Accept a run. From here on it ends in a final state, whatever dies. Raises ``Invalid``, ``Conflict``."""
     checked = _inputs_checked(arguments, environment or {}, limits or {})
     if workspace.state not in Workspace.TAKES_RUNS:
         raise Conflict(
@@ -195,7 +193,14 @@ def run_cancel(*, run: Run) -> None:
                 raise Conflict(f"This run has already {run.get_state_display()}.", code="already_ended")
             return
         waiting = Step.objects.filter(run=run, released_at=None)
-        move(waiting, TRANSITIONS, State.CANCELLED, finished_at=now, reason="cancelled", message="Cancelled before it began.")
+        move(
+            waiting,
+            TRANSITIONS,
+            State.CANCELLED,
+            finished_at=now,
+            reason="cancelled",
+            message="Cancelled before it began.",
+        )
         if Step.objects.filter(run=run, state__in=OPEN).update(cancel_requested_at=now):
             control_changed([run.workspace_id])
         run_settle(run_id=run.pk)
@@ -209,7 +214,9 @@ def run_settle(*, run_id: str) -> None:
     states = list(run.steps.values_list("state", flat=True))
     if any(state in OPEN for state in states):
         if State.RUNNING in states:
-            first = run.steps.exclude(started_at=None).order_by("started_at").values_list("started_at", flat=True).first()
+            first = (
+                run.steps.exclude(started_at=None).order_by("started_at").values_list("started_at", flat=True).first()
+            )
             moved(run, TRANSITIONS, State.RUNNING, started_at=first)
         elif all(state == State.QUEUED for state in states):
             moved(run, TRANSITIONS, State.QUEUED, among=[State.RUNNING])

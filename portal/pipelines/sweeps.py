@@ -76,9 +76,7 @@ def _cancelled_without_answer(workspace: Workspace) -> int:
     """Steps whose cancelling nobody confirms: at once where no instance runs, else after ``ORCA_LOST_AFTER``."""
     alive = workspace.instances.filter(state=Instance.State.RUNNING).exists()
     patience = timedelta(seconds=settings.LOST_AFTER if alive else settings.INSTANCE_SILENCE)
-    due = Step.objects.filter(
-        workspace=workspace, state__in=OPEN, cancel_requested_at__lt=timezone.now() - patience
-    )
+    due = Step.objects.filter(workspace=workspace, state__in=OPEN, cancel_requested_at__lt=timezone.now() - patience)
     return sum(step_end(step, State.CANCELLED, "cancelled", "Cancelled; no instance confirmed it.") for step in due)
 
 
@@ -95,7 +93,10 @@ def _given_up(workspace: Workspace) -> int:
             step = Step.objects.filter(workspace=workspace, pk=task.step, attempt=task.attempt, state__in=OPEN).first()
             if step is not None:
                 ended += step_end(
-                    step, State.LOST, "given_up", "The instance or its agent died several times while this ran."
+                    step,
+                    State.LOST,
+                    "given_up",
+                    "The instance or its agent died several times while this ran.",
                 )
         aws_queue.delete_dead(account, workspace.dead_queue, message.receipt)
     return ended

@@ -6,16 +6,14 @@ from typing import Any
 
 from celery import shared_task
 
+from portal.pipelines import dispatch, sweeps
+
 
 @shared_task
 def outbox_sweep(**_: Any) -> int:
-    from portal.pipelines import dispatch
-
     return dispatch.outbox_sweep()
 
 
 @shared_task
 def runs_sweep(**_: Any) -> int:
-    from portal.pipelines import sweeps
-
     return sweeps.runs_sweep()

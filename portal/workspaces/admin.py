@@ -8,20 +8,25 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from portal.accounts.models import User
+from portal.accounts.current import current_user
 from portal.core.admin import LookOnly, act_on_each
 from portal.workspaces import services, terraform_runs
 from portal.workspaces.instances import instances_compare
 from portal.workspaces.models import Instance, TerraformLine, TerraformRun, Workspace
 
 
-def _operator(request: HttpRequest) -> User | None:
-    return request.user if isinstance(request.user, User) else None
-
-
 @admin.register(Workspace)
 class WorkspaceAdmin(admin.ModelAdmin[Workspace]):
-    list_display = ("name", "owner", "state", "state_reason", "instance_type", "active_run", "ready_at", "created_at")
+    list_display = (
+        "name",
+        "owner",
+        "state",
+        "state_reason",
+        "instance_type",
+        "active_run",
+        "ready_at",
+        "created_at",
+    )
     list_filter = ("state", "instance_type", "cloud_account", "data_kept")
     search_fields = ("id", "name", "owner__email")
     list_select_related = ("owner", "active_run", "cloud_account")
@@ -50,7 +55,7 @@ class WorkspaceAdmin(admin.ModelAdmin[Workspace]):
 
     @admin.action(description="Apply again (build what is missing, mend drift)")
     def apply_again(self, request: HttpRequest, rows: QuerySet[Workspace]) -> None:
-        by = _operator(request)
+        by = current_user(request)
         act_on_each(request, self, rows, lambda w: services.workspace_apply(workspace=w, by=by), "Apply queued")
 
     @admin.action(description="Stop the instances")
@@ -67,7 +72,7 @@ class WorkspaceAdmin(admin.ModelAdmin[Workspace]):
 
     @admin.action(description="Destroy, keep the data")
     def destroy_keep_data(self, request: HttpRequest, rows: QuerySet[Workspace]) -> None:
-        by = _operator(request)
+        by = current_user(request)
         act_on_each(request, self, rows, lambda w: services.workspace_destroy(workspace=w, by=by), "Destroy queued")
 
 
@@ -109,7 +114,7 @@ class TerraformRunAdmin(LookOnly):
 
     @admin.action(description="Run again")
     def run_again(self, request: HttpRequest, rows: QuerySet[TerraformRun]) -> None:
-        by = _operator(request)
+        by = current_user(request)
 
         def again(run: TerraformRun) -> None:
             terraform_runs.terraform_run_request(workspace=run.workspace, operation=run.operation, by=by)
@@ -119,7 +124,22 @@ class TerraformRunAdmin(LookOnly):
 
 @admin.register(Instance)
 class InstanceAdmin(LookOnly):
-    list_display = ("instance_id", "workspace", "state", "public_ip", "agent_version", "slots", "load", "heartbeat_at")
+    list_display = (
+        "instance_id",
+        "workspace",
+        "state",
+        "public_ip",
+        "agent_version",
+        "slots",
+        "load",
+        "heartbeat_at",
+    )
     list_filter = ("state", "instance_type")
-    search_fields = ("instance_id", "workspace__id", "workspace__name", "workspace__owner__email", "public_ip")
+    search_fields = (
+        "instance_id",
+        "workspace__id",
+        "workspace__name",
+        "workspace__owner__email",
+        "public_ip",
+    )
     list_select_related = ("workspace",)

@@ -11,8 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from portal.accounts.models import User
+from portal.accounts.current import current_user
 from portal.core.idempotency import idempotent
+from portal.core.requests import given
 from portal.workspaces import selectors, services, terraform_runs
 from portal.workspaces.models import Instance, TerraformRun, Workspace
 
@@ -105,7 +106,9 @@ class WorkspaceOut(serializers.ModelSerializer[Workspace]):
 
     @extend_schema_field(InstanceOut(many=True))
     def get_instances(self, workspace: Workspace) -> Any:
-        return InstanceOut([i for i in workspace.instances.all() if i.state != Instance.State.TERMINATED], many=True).data
+        return InstanceOut(
+            [i for i in workspace.instances.all() if i.state != Instance.State.TERMINATED], many=True
+        ).data
 
     @extend_schema_field(SshOut(allow_null=True))
     def get_ssh(self, workspace: Workspace) -> Any:
@@ -150,18 +153,6 @@ class LineOut(serializers.Serializer[Any]):
     text = serializers.CharField()
 
 
-def _owner(request: Request) -> User:
-    assert isinstance(request.user, User)
-    return request.user
-
-
-def _read(serializer: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    found = serializer(data=request.data)
-    found.is_valid(raise_exception=True)
-    given: dict[str, Any] = found.validated_data
-    return given
-
-
 class WorkspaceList(generics.ListAPIView[Workspace]):
     """Your workspaces."""
 
@@ -171,13 +162,13 @@ class WorkspaceList(generics.ListAPIView[Workspace]):
     def get_queryset(self) -> Any:
         if getattr(self, "swagger_fake_view", False):
             return Workspace.objects.none()
-        return selectors.workspaces_of(_owner(self.request)).prefetch_related("instances")
+        return selectors.workspaces_of(current_user(self.request)).prefetch_related("instances")
 
     @extend_schema(request=WorkspaceIn, responses={202: WorkspaceOut})
     @idempotent
     def post(self, request: Request) -> Response:
         """Ask for a workspace. It is built in the background; watch its ``state``."""
-        made = services.workspace_create(owner=_owner(request), **_read(WorkspaceIn, request))
+        made = services.workspace_create(owner=current_user(request), **given(WorkspaceIn, request))
         return Response(WorkspaceOut(made).data, status=status.HTTP_202_ACCEPTED)
 
 
@@ -186,12 +177,14 @@ class WorkspaceView(APIView):
 
     @extend_schema(responses=WorkspaceOut)
     def get(self, request: Request, workspace_id: str) -> Response:
-        return Response(WorkspaceOut(selectors.workspace_get(owner=_owner(request), workspace_id=workspace_id)).data)
+        return Response(
+            WorkspaceOut(selectors.workspace_get(owner=current_user(request), workspace_id=workspace_id)).data
+        )
 
 
 class _Action(APIView):
     def workspace(self, request: Request, workspace_id: str) -> Workspace:
-        return selectors.workspace_get(owner=_owner(request), workspace_id=workspace_id)
+        return selectors.workspace_get(owner=current_user(request), workspace_id=workspace_id)
 
     def accepted(self, workspace: Workspace) -> Response:
         return Response(WorkspaceOut(workspace).data, status=status.HTTP_202_ACCEPTED)
@@ -203,7 +196,7 @@ class WorkspaceApply(_Action):
     def post(self, request: Request, workspace_id: str) -> Response:
         """Bring the environment to what it should be: builds what is missing, mends what has drifted."""
         workspace = self.workspace(request, workspace_id)
-        run = services.workspace_apply(workspace=workspace, by=_owner(request), **_read(ApplyIn, request))
+        run = services.workspace_apply(workspace=workspace, by=current_user(request), **given(ApplyIn, request))
         return Response(TerraformRunOut(run).data, status=status.HTTP_202_ACCEPTED)
 
 
@@ -213,7 +206,7 @@ class WorkspaceDestroy(_Action):
     def post(self, request: Request, workspace_id: str) -> Response:
         """Take the environment down. The data stays unless you say otherwise and repeat the workspace's name."""
         workspace = self.workspace(request, workspace_id)
-        run = services.workspace_destroy(workspace=workspace, by=_owner(request), **_read(DestroyIn, request))
+        run = services.workspace_destroy(workspace=workspace, by=current_user(request), **given(DestroyIn, request))
         return Response(TerraformRunOut(run).data, status=status.HTTP_202_ACCEPTED)
 
 
@@ -223,7 +216,7 @@ class WorkspaceStop(_Action):
     def post(self, request: Request, workspace_id: str) -> Response:
         """Stop the instances; disks and data stay."""
         workspace = self.workspace(request, workspace_id)
-        services.workspace_stop(workspace=workspace, by=_owner(request))
+        services.workspace_stop(workspace=workspace, by=current_user(request))
         return self.accepted(workspace)
 
 
@@ -233,7 +226,7 @@ class WorkspaceStart(_Action):
     def post(self, request: Request, workspace_id: str) -> Response:
         """Start the instances again."""
         workspace = self.workspace(request, workspace_id)
-        services.workspace_start(workspace=workspace, by=_owner(request))
+        services.workspace_start(workspace=workspace, by=current_user(request))
         return self.accepted(workspace)
 
 
@@ -242,7 +235,7 @@ class WorkspaceCredentials(_Action):
     def post(self, request: Request, workspace_id: str) -> Response:
         """AWS credentials for an hour: the workspace's own bucket and nothing else. They are not kept anywhere."""
         workspace = self.workspace(request, workspace_id)
-        lent = services.credentials_lend(workspace=workspace, by=_owner(request))
+        lent = services.credentials_lend(workspace=workspace, by=current_user(request))
         place = selectors.cloud_address(workspace)
         return Response(CredentialsOut({**vars(lent), **place}).data, headers={"Cache-Control": "no-store"})
 
@@ -256,7 +249,7 @@ class TerraformRunList(generics.ListAPIView[TerraformRun]):
     def get_queryset(self) -> Any:
         if getattr(self, "swagger_fake_view", False):
             return TerraformRun.objects.none()
-        workspace = selectors.workspace_get(owner=_owner(self.request), workspace_id=self.kwargs["workspace_id"])
+        workspace = selectors.workspace_get(owner=current_user(self.request), workspace_id=self.kwargs["workspace_id"])
         return workspace.terraform_runs.all()
 
 
@@ -264,14 +257,14 @@ class TerraformRunView(APIView):
     @extend_schema(responses=TerraformRunOut)
     def get(self, request: Request, run_id: str) -> Response:
         """One Terraform run with its plan."""
-        return Response(TerraformRunOut(selectors.terraform_run_get(owner=_owner(request), run_id=run_id)).data)
+        return Response(TerraformRunOut(selectors.terraform_run_get(owner=current_user(request), run_id=run_id)).data)
 
 
 class TerraformRunLines(APIView):
     @extend_schema(responses=LineOut(many=True))
     def get(self, request: Request, run_id: str) -> Response:
         """What Terraform said, in order (at most 5,000 lines)."""
-        run = selectors.terraform_run_get(owner=_owner(request), run_id=run_id)
+        run = selectors.terraform_run_get(owner=current_user(request), run_id=run_id)
         return Response(LineOut(run.lines.all()[:5000], many=True).data)
 
 
@@ -279,7 +272,7 @@ class TerraformRunApprove(APIView):
     @extend_schema(request=None, responses={202: TerraformRunOut})
     def post(self, request: Request, run_id: str) -> Response:
         """Say yes to a plan that waits; exactly that plan is applied."""
-        run = selectors.terraform_run_get(owner=_owner(request), run_id=run_id)
+        run = selectors.terraform_run_get(owner=current_user(request), run_id=run_id)
         terraform_runs.terraform_run_approve(run=run)
         return Response(TerraformRunOut(run).data, status=status.HTTP_202_ACCEPTED)
 
@@ -288,7 +281,7 @@ class TerraformRunCancel(APIView):
     @extend_schema(request=None, responses={202: TerraformRunOut})
     def post(self, request: Request, run_id: str) -> Response:
         """Stop a run, or refuse a plan that waits."""
-        run = selectors.terraform_run_get(owner=_owner(request), run_id=run_id)
+        run = selectors.terraform_run_get(owner=current_user(request), run_id=run_id)
         terraform_runs.terraform_run_cancel(run=run)
         return Response(TerraformRunOut(run).data, status=status.HTTP_202_ACCEPTED)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -75,7 +76,10 @@ def instance_heartbeat(*, workspace: Workspace, instance_id: str, event: protoco
 def instance_stopping(*, workspace: Workspace, instance_id: str, event: protocol.InstanceStopping) -> None:
     """An agent leaves; EC2 tells later whether the instance did too."""
     Instance.objects.filter(
-        workspace=workspace, instance_id=instance_id, boot_id=event.boot_id, heartbeat_at__lte=_instant(event.at)
+        workspace=workspace,
+        instance_id=instance_id,
+        boot_id=event.boot_id,
+        heartbeat_at__lte=_instant(event.at),
     ).update(state=Instance.State.STOPPING, running=[])
     announce(workspace)
 
@@ -91,7 +95,7 @@ def _reporting(workspace: Workspace) -> None:
     if workspace.instances.filter(state=Instance.State.UNREACHABLE).exists():
         return
     first = workspace.ready_at is None
-    fields: dict[str, object] = {"state_reason": "", "state_changed_at": now}
+    fields: dict[str, Any] = {"state_reason": "", "state_changed_at": now}
     if first:
         fields["ready_at"] = now
         fields["build_seconds"] = (now - _build_began(workspace)).total_seconds()
@@ -180,21 +184,26 @@ def _conclude(workspace: Workspace) -> None:
     now, reason, target = timezone.now(), "", None
     if not states:
         if workspace.state in {_State.READY, _State.DEGRADED, _State.STOPPING} and workspace.active_run_id is None:
-            target, reason = _State.DEGRADED, "Its instance was terminated outside Orca. Re-apply to build a new one."
+            target, reason = (
+                _State.DEGRADED,
+                "Its instance was terminated outside Orca. Re-apply to build a new one.",
+            )
     elif states == {Instance.State.STOPPED}:
         if workspace.state in {_State.STOPPING, _State.READY, _State.DEGRADED}:
             target = _State.STOPPED
     elif Instance.State.UNREACHABLE in states:
         if workspace.state == _State.READY:
             target = _State.DEGRADED
-            reason = "An instance runs but has not reported for a while. Orca keeps looking; stopping and starting helps."
+            reason = (
+                "An instance runs but has not reported for a while. Orca keeps looking; stopping and starting helps."
+            )
     elif states == {Instance.State.RUNNING} and workspace.state == _State.DEGRADED and workspace.active_run_id is None:
         target = _State.READY
     elif workspace.state == _State.APPLYING and workspace.active_run_id is None:
-        if now - workspace.state_changed_at > timedelta(seconds=settings.READY_WITHIN):
-            target = _State.DEGRADED
-            reason = "The instance runs, but its agent has not reported. Its console output says more."
+        waited = now - workspace.state_changed_at
+        target = _State.DEGRADED if waited > timedelta(seconds=settings.READY_WITHIN) else None
+        reason = "The instance runs, but its agent has not reported. Its console output says more."
     if target and target != workspace.state:
-        fields = {"state_reason": reason, "state_changed_at": now}
+        fields: dict[str, Any] = {"state_reason": reason, "state_changed_at": now}
         if moved(workspace, Workspace.TRANSITIONS, target, **fields):
             announce(workspace)

@@ -37,12 +37,19 @@ class Workspace(Identified):
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="workspaces")
     name = models.CharField(max_length=60)
-    claimed_name = models.CharField(
-        max_length=60, null=True, blank=True, editable=False, help_text="The name, until the workspace is gone for good."
+    # NULL frees the name: MySQL has no partial unique constraint, and takes any number of NULLs in a whole one.
+    claimed_name = models.CharField(  # noqa: DJ001
+        max_length=60,
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="The name, until the workspace is gone for good.",
     )
     cloud_account = models.ForeignKey("clouds.CloudAccount", on_delete=models.PROTECT, related_name="workspaces")
     instance_type = models.CharField(max_length=32, choices=Size.choices, default=Size.SMALL)
-    instance_count = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(16)])
+    instance_count = models.PositiveSmallIntegerField(
+        default=1, validators=[MinValueValidator(1), MaxValueValidator(16)]
+    )
     volume_gb = models.PositiveIntegerField(default=20, validators=[MinValueValidator(8), MaxValueValidator(1000)])
     slots = models.PositiveSmallIntegerField(default=4, help_text="Steps that one instance runs at the same time.")
     state = models.CharField(max_length=12, choices=State.choices, default=State.REQUESTED, db_index=True)
@@ -61,12 +68,16 @@ class Workspace(Identified):
     signing_generation = models.PositiveIntegerField(default=1)
     control_wanted = models.PositiveBigIntegerField(default=1, help_text="Generation of the desired state.")
     control_published = models.PositiveBigIntegerField(default=0, help_text="Generation that the bucket holds.")
-    ready_at = models.DateTimeField(null=True, blank=True, help_text="First heartbeat since it was last built or started.")
+    ready_at = models.DateTimeField(
+        null=True, blank=True, help_text="First heartbeat since it was last built or started."
+    )
     build_seconds = models.FloatField(null=True, blank=True, help_text="From the request to the first heartbeat.")
 
     TRANSITIONS: ClassVar[Transitions] = {
         "requested": frozenset({"planning", "destroying", "failed"}),
-        "planning": frozenset({"planning", "applying", "ready", "degraded", "failed", "stopped", "destroyed", "requested"}),
+        "planning": frozenset(
+            {"planning", "applying", "ready", "degraded", "failed", "stopped", "destroyed", "requested"}
+        ),
         "applying": frozenset({"ready", "degraded", "failed", "stopping", "stopped", "destroying", "planning"}),
         "ready": frozenset({"planning", "applying", "degraded", "stopping", "stopped", "destroying", "failed"}),
         "degraded": frozenset({"planning", "applying", "ready", "stopping", "stopped", "destroying", "failed"}),

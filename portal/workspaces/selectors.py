@@ -14,7 +14,9 @@ from portal.workspaces.models import Instance, TerraformRun, Workspace
 
 def workspaces_of(owner: User) -> QuerySet[Workspace]:
     """A person's workspaces, newest first, without those that are gone with their data."""
-    return Workspace.objects.filter(owner=owner, claimed_name__isnull=False).select_related("cloud_account", "active_run")
+    return Workspace.objects.filter(owner=owner, claimed_name__isnull=False).select_related(
+        "cloud_account", "active_run"
+    )
 
 
 def workspace_get(*, owner: User, workspace_id: str) -> Workspace:

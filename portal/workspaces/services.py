@@ -9,17 +9,18 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.clouds.models import CloudAccount
 from portal.clouds.selectors import account_for_new_workspace
+from portal.core.background import enqueue_on_commit
 from portal.core.errors import Conflict, Invalid, LimitReached
 from portal.core.live import publish_on_commit
 from portal.core.states import moved
 from portal.gateways import aws_compute, aws_platform
-from portal.workspaces import tasks
 from portal.workspaces.control import signing_key
 from portal.workspaces.models import Instance, TerraformRun, Workspace
 from portal.workspaces.selectors import workspaces_of
 from portal.workspaces.terraform_runs import terraform_run_request
 
 State = Workspace.State
+POWER = "portal.workspaces.tasks.workspace_power"
 
 
 def workspace_create(
@@ -65,7 +66,9 @@ def workspace_create(
                 )
         except IntegrityError as error:
             raise Conflict(
-                f"You already have a workspace called {name}.", code="name_taken", fields={"name": "already taken"}
+                f"You already have a workspace called {name}.",
+                code="name_taken",
+                fields={"name": "already taken"},
             ) from error
         terraform_run_request(workspace=workspace, operation=TerraformRun.Operation.APPLY, by=owner, review=review)
     return workspace
@@ -85,9 +88,7 @@ def _inputs_check(name: str, instance_type: str, volume_gb: int) -> None:
 
 def workspace_apply(*, workspace: Workspace, by: User | None, review: bool = False) -> TerraformRun:
     """Bring the environment to what Orca's modules say: builds what is missing, mends what has drifted."""
-    return terraform_run_request(
-        workspace=workspace, operation=TerraformRun.Operation.APPLY, by=by, review=review
-    )
+    return terraform_run_request(workspace=workspace, operation=TerraformRun.Operation.APPLY, by=by, review=review)
 
 
 def workspace_destroy(
@@ -128,7 +129,7 @@ def workspace_start(*, workspace: Workspace, by: User | None = None) -> None:
 
 def _power(workspace: Workspace) -> None:
     publish_on_commit(f"workspace:{workspace.pk}", f"owner:{workspace.owner_id}")
-    transaction.on_commit(lambda: tasks.workspace_power.delay(workspace.pk))
+    enqueue_on_commit(POWER, workspace.pk)
 
 
 def _idle_check(workspace: Workspace, doing: str) -> None:

@@ -6,30 +6,24 @@ from typing import Any
 
 from celery import shared_task
 
+from portal.workspaces import control, instances, terraform_director, terraform_runs
+
 
 @shared_task
 def terraform_run_execute(run_id: str, **_: Any) -> str:
-    from portal.workspaces import terraform_director
-
     return terraform_director.terraform_run_execute(run_id=run_id)
 
 
 @shared_task
 def terraform_runs_sweep(**_: Any) -> int:
-    from portal.workspaces import terraform_runs
-
     return terraform_runs.terraform_runs_sweep()
 
 
 @shared_task
 def workspace_power(workspace_id: str, **_: Any) -> None:
-    from portal.workspaces import instances
-
     instances.workspace_power(workspace_id=workspace_id)
 
 
 @shared_task
 def instances_sweep(**_: Any) -> int:
-    from portal.workspaces import control, instances
-
     return instances.instances_sweep() + control.controls_sweep()

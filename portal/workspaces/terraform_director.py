@@ -1,5 +1,5 @@
-"""Carries a Terraform run out, in this order: claim, make sure that nobody else holds the state, plan, (wait for a yes,)
-apply exactly that plan, record the outputs.
+"""Carries a Terraform run out, in this order: claim, make sure that nobody else holds the state, plan, (wait for
+a yes,) apply exactly that plan, record the outputs.
 
 It must not leave the workspace locked, apply anything but the plan that was shown, break another process's lock, or
 delete a bucket that it was not told to delete.
@@ -320,5 +320,3 @@ def terraform_variables(workspace: Workspace, operation: str) -> dict[str, objec
         "ssh_cidrs": settings.SSH_CIDRS,
         "data_only": operation == _Operation.DESTROY,
     }
-
-

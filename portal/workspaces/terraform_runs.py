@@ -15,13 +15,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.core.background import enqueue, enqueue_on_commit
 from portal.core.errors import Conflict, OrcaError
 from portal.core.live import publish_on_commit
 from portal.core.states import move, moved
-from portal.workspaces import tasks
 from portal.workspaces.events import workspace_gone
 from portal.workspaces.models import Instance, TerraformRun, Workspace
 
+EXECUTE = "portal.workspaces.tasks.terraform_run_execute"
 MOST_ATTEMPTS = 3
 _REQUEUE_AFTER = timedelta(seconds=60)
 _State = TerraformRun.State
@@ -34,7 +35,11 @@ def terraform_run_request(
     """Take the workspace's lock and queue a run. Raises ``Conflict``, naming the holder, when it is taken."""
     with transaction.atomic():
         run = TerraformRun.objects.create(
-            workspace=workspace, operation=operation, requested_by=by, review=review, heartbeat_at=timezone.now()
+            workspace=workspace,
+            operation=operation,
+            requested_by=by,
+            review=review,
+            heartbeat_at=timezone.now(),
         )
         taken = Workspace.objects.filter(pk=workspace.pk, active_run=None).update(active_run=run)
         if not taken:
@@ -42,10 +47,14 @@ def terraform_run_request(
         workspace.active_run = run
         if operation != _Operation.APPLY:
             _state_enter(workspace, Workspace.State.DESTROYING, "")
-        elif workspace.state in {Workspace.State.FAILED, Workspace.State.DESTROYED, Workspace.State.REQUESTED}:
+        elif workspace.state in {
+            Workspace.State.FAILED,
+            Workspace.State.DESTROYED,
+            Workspace.State.REQUESTED,
+        }:
             _state_enter(workspace, Workspace.State.PLANNING, "")
         announce(workspace)
-        transaction.on_commit(lambda: tasks.terraform_run_execute.delay(run.pk))
+        enqueue_on_commit(EXECUTE, run.pk)
     return run
 
 
@@ -81,10 +90,17 @@ def announce(workspace: Workspace) -> None:
 def terraform_run_approve(*, run: TerraformRun) -> None:
     """Say yes to a plan: exactly that plan is applied."""
     now = timezone.now()
-    if not moved(run, TerraformRun.TRANSITIONS, _State.QUEUED, among=[_State.PLANNED], approved_at=now, heartbeat_at=now):
+    if not moved(
+        run,
+        TerraformRun.TRANSITIONS,
+        _State.QUEUED,
+        among=[_State.PLANNED],
+        approved_at=now,
+        heartbeat_at=now,
+    ):
         raise Conflict("There is no plan waiting for approval here.", code="nothing_to_approve")
     announce(run.workspace)
-    transaction.on_commit(lambda: tasks.terraform_run_execute.delay(run.pk))
+    enqueue_on_commit(EXECUTE, run.pk)
 
 
 def terraform_run_cancel(*, run: TerraformRun) -> None:
@@ -173,7 +189,7 @@ def terraform_runs_sweep() -> int:
     forgotten = TerraformRun.objects.filter(state=_State.QUEUED, heartbeat_at__lt=now - _REQUEUE_AFTER)
     for run in forgotten:
         if TerraformRun.objects.filter(pk=run.pk, heartbeat_at=run.heartbeat_at).update(heartbeat_at=now):
-            tasks.terraform_run_execute.delay(run.pk)
+            enqueue(EXECUTE, run.pk)
             touched += 1
     return touched
 
@@ -187,11 +203,13 @@ def _take_back(run: TerraformRun) -> bool:
         )
         cancelled = run.cancel_requested_at is not None
         return terraform_run_end(
-            run=run, state=_State.CANCELLED if cancelled else _State.FAILED, error=None if cancelled else interrupted
+            run=run,
+            state=_State.CANCELLED if cancelled else _State.FAILED,
+            error=None if cancelled else interrupted,
         )
     rows = TerraformRun.objects.filter(pk=run.pk, heartbeat_at=run.heartbeat_at)
     if not move(rows, TerraformRun.TRANSITIONS, _State.QUEUED, heartbeat_at=timezone.now(), worker="", kept_plan=""):
         return False
     announce(run.workspace)
-    tasks.terraform_run_execute.delay(run.pk)
+    enqueue(EXECUTE, run.pk)
     return True

@@ -1,0 +1,351 @@
+"""Scripts and runs for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import path
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from rest_framework import generics, serializers, status
+from rest_framework.parsers import FormParser, MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from portal.accounts.current import current_user
+from portal.accounts.models import User
+from portal.core.idempotency import idempotent
+from portal.core.requests import given
+from portal.pipelines import selectors, services
+from portal.pipelines.models import Run, Script, ScriptVersion, Step
+from portal.workspaces.selectors import workspace_get
+
+
+class FileOut(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    size = serializers.IntegerField(help_text="Bytes.")
+
+
+class OutputOut(FileOut):
+    content_type = serializers.CharField()
+
+
+class VersionOut(serializers.ModelSerializer[ScriptVersion]):
+    script = serializers.CharField(source="script_id")
+    files = FileOut(many=True)
+
+    class Meta:
+        model = ScriptVersion
+        fields = (
+            "id",
+            "script",
+            "number",
+            "sha256",
+            "size",
+            "files",
+            "entrypoint",
+            "runtime",
+            "requirements",
+            "created_at",
+        )
+
+
+class ScriptOut(serializers.ModelSerializer[Script]):
+    latest = serializers.IntegerField(allow_null=True, help_text="Number of the newest version.")
+    run_count = serializers.IntegerField()
+    last_run_at = serializers.DateTimeField(allow_null=True)
+
+    class Meta:
+        model = Script
+        fields = ("id", "name", "description", "latest", "run_count", "last_run_at", "created_at")
+
+
+class VersionIn(serializers.Serializer[Any]):
+    files = serializers.ListField(
+        child=serializers.FileField(allow_empty_file=True),
+        help_text="One file, several, or one zip. A part's file name is its path in the script.",
+    )
+    entrypoint = serializers.CharField(
+        required=False,
+        default="",
+        allow_blank=True,
+        max_length=200,
+        help_text="The file to start, if not main.py.",
+    )
+
+
+class ScriptIn(VersionIn):
+    name = serializers.CharField(max_length=80)
+    description = serializers.CharField(required=False, default="", allow_blank=True, max_length=500)
+
+
+class StepOut(serializers.ModelSerializer[Step]):
+    version = serializers.CharField(source="version_id")
+    script_version = serializers.IntegerField(source="version.number")
+    outputs = serializers.SerializerMethodField()
+    seconds = serializers.FloatField(allow_null=True)
+
+    class Meta:
+        model = Step
+        fields = (
+            "id",
+            "position",
+            "name",
+            "version",
+            "script_version",
+            "arguments",
+            "environment",
+            "limits",
+            "state",
+            "attempt",
+            "instance_id",
+            "created_at",
+            "released_at",
+            "started_at",
+            "finished_at",
+            "seconds",
+            "exit_code",
+            "signal",
+            "reason",
+            "message",
+            "peak_memory_mb",
+            "cpu_seconds",
+            "log_lines",
+            "log_bytes",
+            "log_truncated",
+            "outputs",
+            "outputs_truncated",
+        )
+
+    @extend_schema_field(OutputOut(many=True))
+    def get_outputs(self, step: Step) -> Any:
+        return step.outputs
+
+
+class RunBrief(serializers.ModelSerializer[Run]):
+    workspace = serializers.CharField(source="workspace_id")
+    script = serializers.CharField(source="script_id", allow_null=True)
+    seconds = serializers.FloatField(allow_null=True)
+
+    class Meta:
+        model = Run
+        fields = (
+            "id",
+            "name",
+            "state",
+            "workspace",
+            "script",
+            "via",
+            "created_at",
+            "started_at",
+            "finished_at",
+            "seconds",
+            "cancel_requested_at",
+        )
+
+
+class RunOut(RunBrief):
+    steps = StepOut(many=True)
+
+    class Meta(RunBrief.Meta):
+        fields = (*RunBrief.Meta.fields, "steps")  # type: ignore[assignment]
+
+
+class RunIn(serializers.Serializer[Any]):
+    workspace = serializers.CharField(max_length=26)
+    script = serializers.CharField(max_length=26)
+    version = serializers.IntegerField(required=False, min_value=1, help_text="The newest unless given.")
+    name = serializers.CharField(required=False, default="", allow_blank=True, max_length=120)
+    arguments = serializers.ListField(
+        child=serializers.CharField(allow_blank=True, trim_whitespace=False, max_length=services.MOST_CHARACTERS),
+        required=False,
+        default=list,
+        max_length=services.MOST_ARGUMENTS,
+    )
+    environment = serializers.DictField(
+        child=serializers.CharField(allow_blank=True, trim_whitespace=False), required=False, default=dict
+    )
+    limits = serializers.DictField(
+        child=serializers.IntegerField(),
+        required=False,
+        default=dict,
+        help_text="Any of: "
+        + ", ".join(f"{key} (default {default})" for key, (default, _, _) in services.LIMITS.items()),
+    )
+
+
+class LineOut(serializers.Serializer[Any]):
+    number = serializers.IntegerField()
+    stream = serializers.CharField(help_text="out, err, or orca")
+    at = serializers.FloatField(help_text="Seconds since the epoch.")
+    text = serializers.CharField()
+
+
+class LinkOut(serializers.Serializer[Any]):
+    url = serializers.CharField(help_text="Works for a quarter of an hour.")
+
+
+class ScriptList(generics.ListAPIView[Script]):
+    """Your scripts."""
+
+    serializer_class = ScriptOut
+    parser_classes = (MultiPartParser, FormParser)
+    filterset_fields = ("name",)
+
+    def get_queryset(self) -> Any:
+        if getattr(self, "swagger_fake_view", False):
+            return Script.objects.none()
+        return selectors.scripts_of(current_user(self.request))
+
+    @extend_schema(request={"multipart/form-data": ScriptIn}, responses={201: VersionOut})
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Upload a new script."""
+        fields = given(ScriptIn, request)
+        version = services.script_create(owner=current_user(request), uploads=fields.pop("files"), **fields)
+        return Response(VersionOut(version).data, status=status.HTTP_201_CREATED)
+
+
+class ScriptView(APIView):
+    @extend_schema(responses=ScriptOut)
+    def get(self, request: Request, script_id: str) -> Response:
+        """One script."""
+        script = selectors.script_get(owner=current_user(request), script_id=script_id)
+        return Response(ScriptOut(selectors.scripts_of(current_user(request)).get(pk=script.pk)).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, script_id: str) -> Response:
+        """Take a script out of sight. Its runs stay."""
+        services.script_archive(script=selectors.script_get(owner=current_user(request), script_id=script_id))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class VersionList(generics.ListAPIView[ScriptVersion]):
+    """The versions of a script, newest first."""
+
+    serializer_class = VersionOut
+    parser_classes = (MultiPartParser, FormParser)
+    filterset_fields = ("number",)
+
+    def get_queryset(self) -> Any:
+        if getattr(self, "swagger_fake_view", False):
+            return ScriptVersion.objects.none()
+        return selectors.script_get(owner=current_user(self.request), script_id=self.kwargs["script_id"]).versions.all()
+
+    @extend_schema(request={"multipart/form-data": VersionIn}, responses={201: VersionOut})
+    @idempotent
+    def post(self, request: Request, script_id: str) -> Response:
+        """Upload another version. The same files again give the version that is there."""
+        script = selectors.script_get(owner=current_user(request), script_id=script_id)
+        fields = given(VersionIn, request)
+        version = services.script_version_add(
+            script=script, by=current_user(request), uploads=fields["files"], entrypoint=fields["entrypoint"]
+        )
+        return Response(VersionOut(version).data, status=status.HTTP_201_CREATED)
+
+
+class RunList(generics.ListAPIView[Run]):
+    """Your runs, newest first."""
+
+    serializer_class = RunBrief
+    filterset_fields = ("state", "workspace", "script", "via")
+
+    def get_queryset(self) -> Any:
+        if getattr(self, "swagger_fake_view", False):
+            return Run.objects.none()
+        return selectors.runs_of(current_user(self.request))
+
+    @extend_schema(request=RunIn, responses={201: RunOut})
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Run a script. It is accepted at once, and ends in a final state whatever happens."""
+        owner, fields = current_user(request), given(RunIn, request)
+        script = selectors.script_get(owner=owner, script_id=fields.pop("script"))
+        run = services.run_create(
+            owner=owner,
+            workspace=workspace_get(owner=owner, workspace_id=fields.pop("workspace")),
+            version=selectors.version_get(script=script, number=fields.pop("version", None)),
+            via=Run.Via.API,
+            **fields,
+        )
+        return Response(_run_out(owner, run.pk), status=status.HTTP_201_CREATED)
+
+
+def _run_out(owner: User, run_id: str) -> Any:
+    return RunOut(selectors.run_get(owner=owner, run_id=run_id)).data
+
+
+class RunView(APIView):
+    @extend_schema(responses=RunOut)
+    def get(self, request: Request, run_id: str) -> Response:
+        """One run with its steps."""
+        return Response(_run_out(current_user(request), run_id))
+
+
+class RunCancel(APIView):
+    @extend_schema(request=None, responses={202: RunOut})
+    def post(self, request: Request, run_id: str) -> Response:
+        """Stop a run. What has begun is told to end, and killed if it does not."""
+        services.run_cancel(run=selectors.run_get(owner=current_user(request), run_id=run_id))
+        return Response(_run_out(current_user(request), run_id), status=status.HTTP_202_ACCEPTED)
+
+
+class RunAgain(APIView):
+    @extend_schema(request=None, responses={201: RunOut})
+    @idempotent
+    def post(self, request: Request, run_id: str) -> Response:
+        """The same once more."""
+        owner = current_user(request)
+        run = services.run_again(run=selectors.run_get(owner=owner, run_id=run_id), by=owner, via=Run.Via.API)
+        return Response(_run_out(owner, run.pk), status=status.HTTP_201_CREATED)
+
+
+def _step(request: Request, run_id: str, step_id: str) -> Step:
+    return selectors.step_get(run=selectors.run_get(owner=current_user(request), run_id=run_id), step_id=step_id)
+
+
+class StepLog(APIView):
+    @extend_schema(
+        parameters=[OpenApiParameter("after", int, description="Only lines after this number.")],
+        responses=LineOut(many=True),
+    )
+    def get(self, request: Request, run_id: str, step_id: str) -> Response:
+        """Lines of a step's log, at most 5,000 at a time; ask again with ``after``."""
+        asked = request.query_params.get("after", "0")
+        after = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 0
+        lines = selectors.log_lines(_step(request, run_id, step_id), after=after)
+        return Response([vars(line) for line in lines])
+
+
+class StepLogLink(APIView):
+    @extend_schema(responses=LinkOut)
+    def get(self, request: Request, run_id: str, step_id: str) -> Response:
+        """A link to the whole log, once the step has ended."""
+        return Response({"url": selectors.log_link(_step(request, run_id, step_id))})
+
+
+class StepOutputLink(APIView):
+    @extend_schema(
+        parameters=[OpenApiParameter("path", str, required=True, description="The output's path.")],
+        responses=LinkOut,
+    )
+    def get(self, request: Request, run_id: str, step_id: str) -> Response:
+        """A link to an output."""
+        step = _step(request, run_id, step_id)
+        return Response({"url": selectors.output_link(step, request.query_params.get("path", ""))})
+
+
+_run = "runs/<slug:run_id>/"
+_step_path = _run + "steps/<slug:step_id>/"
+urlpatterns = [
+    path("scripts/", ScriptList.as_view(), name="api_scripts"),
+    path("scripts/<slug:script_id>/", ScriptView.as_view(), name="api_script"),
+    path("scripts/<slug:script_id>/versions/", VersionList.as_view(), name="api_script_versions"),
+    path("runs/", RunList.as_view(), name="api_runs"),
+    path(_run, RunView.as_view(), name="api_run"),
+    path(_run + "cancel/", RunCancel.as_view(), name="api_run_cancel"),
+    path(_run + "again/", RunAgain.as_view(), name="api_run_again"),
+    path(_step_path + "log/", StepLog.as_view(), name="api_step_log"),
+    path(_step_path + "log/link/", StepLogLink.as_view(), name="api_step_log_link"),
+    path(_step_path + "outputs/link/", StepOutputLink.as_view(), name="api_step_output_link"),
+]
