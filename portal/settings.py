@@ -222,6 +222,12 @@ SPECTACULAR_SETTINGS = {
     ],
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "RunState": "portal.pipelines.models.State",
+        "WorkspaceState": "portal.workspaces.models.Workspace.State",
+        "TerraformRunState": "portal.workspaces.models.TerraformRun.State",
+        "InstanceState": "portal.workspaces.models.Instance.State",
+    },
 }
 
 # --- time and background work -------------------------------------------------------------------------------------

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import boto3
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, EndpointConnectionError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    EndpointConnectionError,
+    HTTPClientError,
+)
 from botocore.session import get_session
 from django.conf import settings
 
@@ -26,7 +32,6 @@ if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sts import STSClient
 
 SESSION_SECONDS = 3600
 _CONFIG = Config(
@@ -62,7 +67,7 @@ def client(service: Literal["ec2"], account: Account | None = None) -> EC2Client
 @overload
 def client(service: Literal["iam"], account: Account | None = None) -> IAMClient: ...
 @overload
-def client(service: Literal["sts"], account: Account | None = None) -> STSClient: ...
+def client(service: Literal["sts"], account: Account | None = None) -> Any: ...
 def client(service: str, account: Account | None = None) -> Any:
     """A client, shared by threads: with Orca's own credentials, or with those of ``account``'s role."""
     with _lock:
@@ -124,9 +129,29 @@ def forget_sessions() -> None:
 
 
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthFailure", "403"}
-_STALE = {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
-_ABSENT = {"NoSuchBucket", "NoSuchKey", "404", "NotFound", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
-_BUSY = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown", "ServiceUnavailable", "InternalError"}
+_STALE = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+}
+_ABSENT = {
+    "NoSuchBucket",
+    "NoSuchKey",
+    "404",
+    "NotFound",
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueDoesNotExist",
+}
+_BUSY = {
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "ServiceUnavailable",
+    "InternalError",
+}
 
 
 def error_code(error: ClientError) -> str:

@@ -78,8 +78,9 @@ def lend(role_arn: str, external_id: str, session_name: str) -> LentCredentials:
     """Credentials of a workspace's user role, good for ``LENT_SECONDS``."""
     with translated("lend you credentials for the workspace"):
         found = client("sts").assume_role(
-            RoleArn=role_arn, RoleSessionName=session_name, ExternalId=external_id, DurationSeconds=LENT_SECONDS
+            RoleArn=role_arn,
+            RoleSessionName=session_name,
+            ExternalId=external_id,
+            DurationSeconds=LENT_SECONDS,
         )["Credentials"]
-    return LentCredentials(
-        found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], found["Expiration"]
-    )
+    return LentCredentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"], found["Expiration"])

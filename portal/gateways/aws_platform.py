@@ -28,7 +28,7 @@ _DAY = 86_400
 def own_account_id() -> str:
     """The twelve digits of the account that Orca's own credentials belong to."""
     with translated("ask who Orca is"):
-        return client("sts").get_caller_identity()["Account"]
+        return str(client("sts").get_caller_identity()["Account"])
 
 
 def platform_bucket() -> str:

@@ -18,7 +18,11 @@ def document(account_id: str) -> dict[str, Any]:
             _allow("WorkspaceBuckets", ["s3:*"], ["arn:aws:s3:::orca-0*"]),
             _allow("WorkspaceQueues", ["sqs:*"], [f"arn:aws:sqs:*:{account_id}:orca-0*"]),
             _allow("WorkspaceRoles", _ROLE_ACTIONS, roles),
-            _allow("Images", ["ssm:GetParameter", "ssm:GetParameters"], ["arn:aws:ssm:*::parameter/aws/service/*"]),
+            _allow(
+                "Images",
+                ["ssm:GetParameter", "ssm:GetParameters"],
+                ["arn:aws:ssm:*::parameter/aws/service/*"],
+            ),
             _allow("Machines", _MACHINE_ACTIONS, ["*"]),
             _allow("WhoAmI", ["sts:GetCallerIdentity"], ["*"]),
         ],

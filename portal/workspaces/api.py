@@ -144,7 +144,7 @@ class CredentialsOut(serializers.Serializer[Any]):
     bucket = serializers.CharField()
 
 
-class LineOut(serializers.Serializer[Any]):
+class TerraformLineOut(serializers.Serializer[Any]):
     number = serializers.IntegerField()
     at = serializers.DateTimeField()
     level = serializers.CharField()
@@ -261,11 +261,11 @@ class TerraformRunView(APIView):
 
 
 class TerraformRunLines(APIView):
-    @extend_schema(responses=LineOut(many=True))
+    @extend_schema(responses=TerraformLineOut(many=True))
     def get(self, request: Request, run_id: str) -> Response:
         """What Terraform said, in order (at most 5,000 lines)."""
         run = selectors.terraform_run_get(owner=current_user(request), run_id=run_id)
-        return Response(LineOut(run.lines.all()[:5000], many=True).data)
+        return Response(TerraformLineOut(run.lines.all()[:5000], many=True).data)
 
 
 class TerraformRunApprove(APIView):
