@@ -106,9 +106,7 @@ class PersonAdmin(UserAdmin[User]):
         """No login, token or SSH key of theirs works any more; nothing is deleted."""
         for person in queryset.exclude(pk=request.user.pk):
             user_activate(user=person, active=False)
-        self.message_user(
-            request, "Switched off. Their workspaces keep running until you stop them.", messages.WARNING
-        )
+        self.message_user(request, "Switched off. Their workspaces keep running until you stop them.", messages.WARNING)
 
     @admin.action(description="Switch the chosen accounts on", permissions=["change"])
     def switch_on(self, request: HttpRequest, queryset: QuerySet[User]) -> None:

@@ -16,20 +16,15 @@ from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
 from rest_framework.views import APIView
 
 from portal.accounts import selectors, services
+from portal.accounts.current import current_user
 from portal.accounts.login import password_login
 from portal.accounts.models import ApiToken, SshKey, User
 from portal.accounts.ssh import public_key_read
 from portal.core.api import CursorPages
 from portal.core.idempotency import idempotent
+from portal.core.requests import given
 
 CURRENT = "current"
-
-
-def person_of(request: Request) -> User:
-    """Who asks; the permission made sure that it is somebody."""
-    if not isinstance(request.user, User):
-        raise TypeError("this view lets strangers in")
-    return request.user
 
 
 class MeSerializer(serializers.ModelSerializer[User]):
@@ -51,15 +46,15 @@ class MeView(APIView):
     @extend_schema(operation_id="me", responses=MeSerializer, tags=["account"])
     def get(self, request: Request) -> Response:
         """Oneself."""
-        return Response(MeSerializer(person_of(request)).data)
+        return Response(MeSerializer(current_user(request)).data)
 
     @extend_schema(operation_id="me_update", request=MeSerializer, responses=MeSerializer, tags=["account"])
     def patch(self, request: Request) -> Response:
         """Change what one is called."""
-        person = person_of(request)
-        given = MeSerializer(person, data=request.data, partial=True)
-        given.is_valid(raise_exception=True)
-        services.user_update(user=person, name=given.validated_data.get("name", person.name))
+        person = current_user(request)
+        asked = MeSerializer(person, data=request.data, partial=True)
+        asked.is_valid(raise_exception=True)
+        services.user_update(user=person, name=asked.validated_data.get("name", person.name))
         return Response(MeSerializer(person).data)
 
 
@@ -96,7 +91,7 @@ class SshKeysView(ListAPIView[SshKey]):
     queryset = SshKey.objects.none()
 
     def get_queryset(self) -> Any:
-        return selectors.ssh_keys_of(person_of(self.request))
+        return selectors.ssh_keys_of(current_user(self.request))
 
     @extend_schema(operation_id="ssh_keys_list", tags=["account"])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -109,9 +104,7 @@ class SshKeysView(ListAPIView[SshKey]):
     @idempotent
     def post(self, request: Request) -> Response:
         """Add a key; it reaches running instances within seconds."""
-        given = SshKeyInput(data=request.data)
-        given.is_valid(raise_exception=True)
-        key = services.ssh_key_add(owner=person_of(request), **given.validated_data)
+        key = services.ssh_key_add(owner=current_user(request), **given(SshKeyInput, request))
         return Response(SshKeySerializer(key).data, status=status.HTTP_201_CREATED)
 
 
@@ -123,12 +116,12 @@ class SshKeyView(APIView):
     @extend_schema(operation_id="ssh_keys_get", responses=SshKeySerializer, tags=["account"])
     def get(self, request: Request, key_id: str) -> Response:
         """A key of one's own."""
-        return Response(SshKeySerializer(selectors.ssh_key_of(person_of(request), key_id)).data)
+        return Response(SshKeySerializer(selectors.ssh_key_of(current_user(request), key_id)).data)
 
     @extend_schema(operation_id="ssh_keys_remove", responses={204: None}, tags=["account"])
     def delete(self, request: Request, key_id: str) -> Response:
         """Remove a key; running instances refuse it within seconds."""
-        services.ssh_key_remove(owner=person_of(request), key_id=key_id)
+        services.ssh_key_remove(owner=current_user(request), key_id=key_id)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -161,9 +154,7 @@ class TokenInput(serializers.Serializer[Any]):
     code = serializers.CharField(
         required=False, allow_blank=True, default="", max_length=32, help_text="Second factor."
     )
-    name = serializers.CharField(
-        required=False, allow_blank=True, default="", max_length=80, help_text="What for."
-    )
+    name = serializers.CharField(required=False, allow_blank=True, default="", max_length=80, help_text="What for.")
     days = serializers.IntegerField(
         required=False, allow_null=True, default=None, min_value=1, max_value=services.LONGEST_TOKEN_DAYS
     )
@@ -184,13 +175,15 @@ class TokensView(ListAPIView[ApiToken]):
     throttle_scope = "login"
 
     def get_queryset(self) -> Any:
-        return selectors.api_tokens_of(person_of(self.request))
+        return selectors.api_tokens_of(current_user(self.request))
 
     def get_permissions(self) -> list[BasePermission]:
         return [AllowAny() if self.request.method == "POST" else IsAuthenticated()]
 
     def get_authenticators(self) -> Any:
-        return [] if self.request.method == "POST" else super().get_authenticators()
+        # drf-spectacular asks before there is a request.
+        logs_in = self.request is not None and self.request.method == "POST"
+        return [] if logs_in else super().get_authenticators()
 
     def get_throttles(self) -> list[BaseThrottle]:
         return [ScopedRateThrottle()] if self.request.method == "POST" else []
@@ -209,13 +202,9 @@ class TokensView(ListAPIView[ApiToken]):
     )
     def post(self, request: Request) -> Response:
         """Log in with address, password and, if there is one, the second factor's code; get a token."""
-        given = TokenInput(data=request.data)
-        given.is_valid(raise_exception=True)
-        asked = given.validated_data
+        asked = given(TokenInput, request)
         plain: HttpRequest = request._request
-        owner = password_login(
-            request=plain, email=asked["email"], password=asked["password"], code=asked["code"]
-        )
+        owner = password_login(request=plain, email=asked["email"], password=asked["password"], code=asked["code"])
         token, text = services.api_token_add(owner=owner, name=asked["name"], days=asked["days"])
         return Response(TokenSerializer(token).data | {"token": text}, status=status.HTTP_201_CREATED)
 
@@ -229,9 +218,9 @@ class TokenView(APIView):
     def delete(self, request: Request, token_id: str) -> Response:
         """Revoke a token at once."""
         if token_id == CURRENT and isinstance(request.auth, ApiToken):
-            services.api_token_remove(owner=person_of(request), token_id=request.auth.id)
+            services.api_token_remove(owner=current_user(request), token_id=request.auth.id)
         else:
-            services.api_token_remove(owner=person_of(request), token_id=token_id)
+            services.api_token_remove(owner=current_user(request), token_id=token_id)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

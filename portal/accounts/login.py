@@ -27,9 +27,7 @@ def password_login(*, request: HttpRequest, email: str, password: str, code: str
     address = email.strip().lower()
     user = authenticate(request, email=address, password=password)
     if not isinstance(user, User):
-        raise LoginRefused(
-            "The address or the password is wrong.", hint="Reset your password if you forgot it."
-        )
+        raise LoginRefused("The address or the password is wrong.", hint="Reset your password if you forgot it.")
     factors = Authenticator.objects.filter(user_id=user.pk, type__in=("totp", "recovery_codes"))
     totp = [factor for factor in factors if factor.type == "totp"]
     if totp and not code:
@@ -41,9 +39,7 @@ def password_login(*, request: HttpRequest, email: str, password: str, code: str
         )
     if totp and not any(factor.wrap().validate_code(code) for factor in factors):
         user_login_failed.send(sender=__name__, credentials={"email": address}, request=request)
-        raise LoginRefused(
-            "The code is wrong.", code="second_factor_wrong", fields={"code": "Wrong or used before."}
-        )
+        raise LoginRefused("The code is wrong.", code="second_factor_wrong", fields={"code": "Wrong or used before."})
     if not EmailAddress.objects.filter(user_id=user.pk, verified=True).exists():
         raise LoginRefused(
             "This address is not verified yet.",

@@ -59,9 +59,7 @@ class User(Identified, AbstractBaseUser, PermissionsMixin):
     name = models.CharField(max_length=120, blank=True)
     is_staff = models.BooleanField("staff", default=False, help_text="May open the administration pages.")
     is_active = models.BooleanField("active", default=True, help_text="Switch off rather than delete.")
-    approved_at = models.DateTimeField(
-        null=True, blank=True, help_text="Empty: waits for approval, if asked for."
-    )
+    approved_at = models.DateTimeField(null=True, blank=True, help_text="Empty: waits for approval, if asked for.")
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -106,9 +104,7 @@ class SshKey(Identified):
     class Meta(Identified.Meta):
         verbose_name = "SSH key"
         verbose_name_plural = "SSH keys"
-        constraints = [
-            models.UniqueConstraint(fields=["owner", "fingerprint"], name="ssh_key_once_per_owner")
-        ]
+        constraints = [models.UniqueConstraint(fields=["owner", "fingerprint"], name="ssh_key_once_per_owner")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.fingerprint})"

@@ -44,6 +44,4 @@ def api_tokens_of(owner: User) -> QuerySet[ApiToken]:
 
 def people_waiting() -> QuerySet[User]:
     """Those who signed up and wait to be let in, the longest wait first."""
-    return User.objects.filter(approved_at__isnull=True, is_staff=False, is_active=True).order_by(
-        "created_at"
-    )
+    return User.objects.filter(approved_at__isnull=True, is_staff=False, is_active=True).order_by("created_at")

@@ -53,9 +53,7 @@ def public_key_read(text: str) -> PublicKey:
     if not lines:
         raise _refused("Paste your public key.", "empty_key")
     if len(lines) > 1:
-        raise _refused(
-            "This is more than one line. Add one key at a time, each on a single line.", "several_lines"
-        )
+        raise _refused("This is more than one line. Add one key at a time, each on a single line.", "several_lines")
     words = lines[0].split(None, 2)
     if words[0] == "ssh-dss":
         raise _refused("DSA keys are no longer safe, and SSH servers refuse them.", "weak_key")
@@ -132,13 +130,9 @@ def _checked_strength(key_type: str, body: str, blob: bytes) -> str:
     if not isinstance(key, rsa.RSAPublicKey):
         return ""
     if key.key_size < LEAST_RSA_BITS:
-        raise _refused(
-            f"This RSA key has {key.key_size} bits; it needs at least {LEAST_RSA_BITS}.", "weak_key"
-        )
+        raise _refused(f"This RSA key has {key.key_size} bits; it needs at least {LEAST_RSA_BITS}.", "weak_key")
     if key.key_size < ADVISED_RSA_BITS:
-        return (
-            f"This RSA key has {key.key_size} bits. It works; {ADVISED_RSA_BITS} or an ed25519 key is better."
-        )
+        return f"This RSA key has {key.key_size} bits. It works; {ADVISED_RSA_BITS} or an ed25519 key is better."
     return ""
 
 
