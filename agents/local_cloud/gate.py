@@ -1,0 +1,143 @@
+"""The door of the local cloud: every request passes here before moto sees it.
+
+Order: health, refusal of moto's own control pages, signature, authorization of S3, moto under its service's lock,
+then the store is told what may have changed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+import flask
+from moto.core.responses import BaseResponse
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+from agents.local_cloud.access.decisions import permitted
+from agents.local_cloud.access.enforcement import Call, Enforcement
+from agents.local_cloud.access.policies import Request
+from agents.local_cloud.faults import Fault, StartResponse, access_denied, answer
+
+HEALTH_PATH = "/_orca/health"
+
+
+class Recorder(Protocol):
+    """Told after each request what it may have changed."""
+
+    def touched(self, service: str, environ: Mapping[str, Any], call: Call, status: int) -> None:
+        """The request to ``service`` has been carried out."""
+
+
+class Locks:
+    """One lock for S3, none for SQS (its queues have their own), one for all the rest, whose services call each
+    other inside moto without any care for threads."""
+
+    def __init__(self) -> None:
+        self.control = threading.RLock()
+        self.s3 = threading.RLock()
+
+    def of(self, service: str) -> AbstractContextManager[object]:
+        """The lock to hold while moto works for ``service``."""
+        if service == "sqs":
+            return nullcontext()
+        return self.s3 if service == "s3" else self.control
+
+
+class Gate:
+    """The WSGI application."""
+
+    def __init__(
+        self, enforcement: Enforcement, locks: Locks, recorder: Recorder, health: Callable[[], object]
+    ) -> None:
+        self._enforcement = enforcement
+        self._locks = locks
+        self._recorder = recorder
+        self._health = health
+        self._moto = DomainDispatcherApplication(_application)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        path = environ["RAW_URI"].split("?", 1)[0]
+        if path == HEALTH_PATH:
+            body = json.dumps(self._health()).encode()
+            start_response("200 OK", [("Content-Type", "application/json"), ("Cache-Control", "no-store")])
+            return [body]
+        service = "s3"
+        try:
+            if path.startswith(("/moto-api", "/latest/", "/favicon.ico")):
+                raise Fault("NotFound", "There is nothing here.", 404)
+            query = _query(environ)
+            body = environ["wsgi.input"].getvalue()
+            call = self._enforcement.begin(environ, query, body)
+            service = call.service or service
+            return self._serve(environ, start_response, call, query, body)
+        except Fault as fault:
+            return answer(fault, environ, service, start_response)
+        except NotImplementedError as error:
+            fault = Fault("NotImplemented", str(error) or "moto does not implement this call.", 501)
+            return answer(fault, environ, service, start_response)
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            fault = Fault("InternalFailure", f"{type(error).__name__}: {error}", 500)
+            return answer(fault, environ, service, start_response)
+        finally:
+            self._enforcement.end()
+
+    def _serve(
+        self,
+        environ: dict[str, Any],
+        start_response: StartResponse,
+        call: Call,
+        query: list[tuple[str, str]],
+        body: bytes,
+    ) -> Iterable[bytes]:
+        environ.pop("HTTP_X_MOTO_ACCOUNT_ID", None)
+        app = self._moto.get_application(environ)
+        service: str = app.service
+        if service == "s3":
+            self._enforcement.authorize_s3(call, environ, dict(query), body)
+        elif not app.hooked:
+            _require_whole_service(call)
+        environ["wsgi.input"] = io.BytesIO(body)
+        seen: list[Any] = []
+
+        def remember(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
+            seen[:] = [status, headers]
+
+        with self._locks.of(service):
+            chunks = list(app(environ, remember))
+            self._recorder.touched(service, environ, call, int(seen[0].split(None, 1)[0]))
+        start_response(seen[0], seen[1])
+        return chunks
+
+
+def _query(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The query's names and values, decoded; a plus sign is a plus sign, as in a signature."""
+    raw = environ["RAW_URI"].partition("?")[2]
+    pairs = [pair.partition("=") for pair in raw.split("&") if pair]
+    return [(unquote(name), unquote(value)) for name, _, value in pairs]
+
+
+def _application(service: Any) -> flask.Flask:
+    """moto's application for one service, marked with whether its calls all pass the authorization hook."""
+    app = create_backend_app(service)
+    callbacks = [getattr(view, "callback", None) for view in app.view_functions.values()]
+    app.hooked = all(  # type: ignore[attr-defined]
+        getattr(callback, "__name__", "") == "dispatch"
+        and getattr(getattr(callback, "__self__", None), "_dispatch", None) is BaseResponse._dispatch
+        for callback in callbacks
+    )
+    return app
+
+
+def _require_whole_service(call: Call) -> None:
+    """Some services of moto skip the hook in places: they are for those who may do everything with them."""
+    if not permitted(call.caller, Request(f"{call.service}:*", "*", call.context)):
+        raise access_denied(call.caller.arn, f"{call.service}:*")

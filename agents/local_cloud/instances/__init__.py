@@ -1,0 +1,1 @@
+"""EC2 instances as sandboxes: addresses, file systems, processes, metadata."""

@@ -1,0 +1,1 @@
+"""SSH into instances: one listener on each running instance's address."""

@@ -1,0 +1,1 @@
+"""Everything that moto knows, on disk: saved as it changes, restored at start."""
