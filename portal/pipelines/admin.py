@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from portal.accounts.current import current_user
 from portal.core.admin import LookOnly, act_on_each
 from portal.pipelines import dispatch, services
 from portal.pipelines.models import LogChunk, Outbox, Run, Script, ScriptVersion, SeenEvent, Step
@@ -71,7 +72,8 @@ class RunAdmin(LookOnly):
 
     @admin.action(description="Cancel")
     def cancel(self, request: HttpRequest, rows: QuerySet[Run]) -> None:
-        act_on_each(request, self, rows, lambda r: services.run_cancel(run=r), "Cancelling")
+        by = current_user(request)
+        act_on_each(request, self, rows, lambda r: services.run_cancel(run=r, by=by), "Cancelling")
 
     @admin.action(description="Run again, as its owner")
     def run_again(self, request: HttpRequest, rows: QuerySet[Run]) -> None:

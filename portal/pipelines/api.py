@@ -216,7 +216,8 @@ class ScriptView(APIView):
     @extend_schema(responses={204: None})
     def delete(self, request: Request, script_id: str) -> Response:
         """Take a script out of sight. Its runs stay."""
-        services.script_archive(script=selectors.script_get(owner=current_user(request), script_id=script_id))
+        by = current_user(request)
+        services.script_archive(script=selectors.script_get(owner=by, script_id=script_id), by=by)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -286,8 +287,9 @@ class RunCancel(APIView):
     @extend_schema(request=None, responses={202: RunOut})
     def post(self, request: Request, run_id: str) -> Response:
         """Stop a run. What has begun is told to end, and killed if it does not."""
-        services.run_cancel(run=selectors.run_get(owner=current_user(request), run_id=run_id))
-        return Response(_run_out(current_user(request), run_id), status=status.HTTP_202_ACCEPTED)
+        owner = current_user(request)
+        services.run_cancel(run=selectors.run_get(owner=owner, run_id=run_id), by=owner)
+        return Response(_run_out(owner, run_id), status=status.HTTP_202_ACCEPTED)
 
 
 class RunAgain(APIView):

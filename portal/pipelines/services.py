@@ -12,6 +12,7 @@ from django.db.models import Max
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.core.audit import audit
 from portal.core.errors import Conflict, Invalid
 from portal.core.live import publish_on_commit
 from portal.core.states import move, moved
@@ -78,7 +79,7 @@ def _version_add(script: Script, bundle: Any, by: User) -> ScriptVersion:
         if newest and (newest.sha256, newest.entrypoint) == (bundle.sha256, bundle.entrypoint):
             return newest
         last = script.versions.aggregate(last=Max("number"))["last"] or 0
-        return ScriptVersion.objects.create(
+        made = ScriptVersion.objects.create(
             script=script,
             number=last + 1,
             sha256=bundle.sha256,
@@ -89,11 +90,15 @@ def _version_add(script: Script, bundle: Any, by: User) -> ScriptVersion:
             requirements=bundle.requirements,
             uploaded_by=by,
         )
+        audit("script.upload", made, by=by, files=len(bundle.files), sha256=bundle.sha256)
+        return made
 
 
-def script_archive(*, script: Script) -> None:
+def script_archive(*, script: Script, by: User) -> None:
     """Take a script out of sight; its runs stay, and its name is free again."""
-    Script.objects.filter(pk=script.pk, archived_at=None).update(archived_at=timezone.now(), claimed_name=None)
+    shown = Script.objects.filter(pk=script.pk, archived_at=None)
+    if shown.update(archived_at=timezone.now(), claimed_name=None):
+        audit("script.archive", script, by=by)
 
 
 def run_create(
@@ -128,6 +133,7 @@ def run_create(
             again_of=again_of,
         )
         Step.objects.create(run=run, workspace=workspace, name=title, version=version, **checked)
+        audit("run.create", run, by=owner, workspace=workspace.pk, version=version.pk, via=str(via))
         publish_on_commit(f"owner:{owner.pk}", f"workspace:{workspace.pk}")
         dispatch.steps_release(workspace=workspace)
     return run
@@ -182,7 +188,7 @@ def run_again(*, run: Run, by: User, via: str = Run.Via.PAGE) -> Run:
     )
 
 
-def run_cancel(*, run: Run) -> None:
+def run_cancel(*, run: Run, by: User | None = None) -> None:
     """Stop a run: what has not begun never does, what runs is told to end and then killed. Raises ``Conflict``."""
     now = timezone.now()
     with transaction.atomic():
@@ -192,6 +198,7 @@ def run_cancel(*, run: Run) -> None:
             if run.is_final:
                 raise Conflict(f"This run has already {run.get_state_display()}.", code="already_ended")
             return
+        audit("run.cancel", run, by=by)
         waiting = Step.objects.filter(run=run, released_at=None)
         move(
             waiting,

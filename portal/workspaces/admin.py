@@ -60,11 +60,13 @@ class WorkspaceAdmin(admin.ModelAdmin[Workspace]):
 
     @admin.action(description="Stop the instances")
     def stop(self, request: HttpRequest, rows: QuerySet[Workspace]) -> None:
-        act_on_each(request, self, rows, lambda w: services.workspace_stop(workspace=w), "Stopping")
+        by = current_user(request)
+        act_on_each(request, self, rows, lambda w: services.workspace_stop(workspace=w, by=by), "Stopping")
 
     @admin.action(description="Start the instances")
     def start(self, request: HttpRequest, rows: QuerySet[Workspace]) -> None:
-        act_on_each(request, self, rows, lambda w: services.workspace_start(workspace=w), "Starting")
+        by = current_user(request)
+        act_on_each(request, self, rows, lambda w: services.workspace_start(workspace=w, by=by), "Starting")
 
     @admin.action(description="Compare with what EC2 says now")
     def look_again(self, request: HttpRequest, rows: QuerySet[Workspace]) -> None:
@@ -110,7 +112,8 @@ class TerraformRunAdmin(LookOnly):
 
     @admin.action(description="Cancel")
     def cancel(self, request: HttpRequest, rows: QuerySet[TerraformRun]) -> None:
-        act_on_each(request, self, rows, lambda r: terraform_runs.terraform_run_cancel(run=r), "Cancelling")
+        by = current_user(request)
+        act_on_each(request, self, rows, lambda r: terraform_runs.terraform_run_cancel(run=r, by=by), "Cancelling")
 
     @admin.action(description="Run again")
     def run_again(self, request: HttpRequest, rows: QuerySet[TerraformRun]) -> None:

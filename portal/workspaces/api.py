@@ -273,7 +273,7 @@ class TerraformRunApprove(APIView):
     def post(self, request: Request, run_id: str) -> Response:
         """Say yes to a plan that waits; exactly that plan is applied."""
         run = selectors.terraform_run_get(owner=current_user(request), run_id=run_id)
-        terraform_runs.terraform_run_approve(run=run)
+        terraform_runs.terraform_run_approve(run=run, by=current_user(request))
         return Response(TerraformRunOut(run).data, status=status.HTTP_202_ACCEPTED)
 
 
@@ -282,7 +282,7 @@ class TerraformRunCancel(APIView):
     def post(self, request: Request, run_id: str) -> Response:
         """Stop a run, or refuse a plan that waits."""
         run = selectors.terraform_run_get(owner=current_user(request), run_id=run_id)
-        terraform_runs.terraform_run_cancel(run=run)
+        terraform_runs.terraform_run_cancel(run=run, by=current_user(request))
         return Response(TerraformRunOut(run).data, status=status.HTTP_202_ACCEPTED)
 
 

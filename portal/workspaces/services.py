@@ -9,6 +9,7 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.clouds.models import CloudAccount
 from portal.clouds.selectors import account_for_new_workspace
+from portal.core.audit import audit
 from portal.core.background import enqueue_on_commit
 from portal.core.errors import Conflict, Invalid, LimitReached
 from portal.core.live import publish_on_commit
@@ -114,6 +115,7 @@ def workspace_stop(*, workspace: Workspace, by: User | None = None) -> None:
     _idle_check(workspace, "stop")
     if not moved(workspace, Workspace.TRANSITIONS, State.STOPPING, state_changed_at=timezone.now(), state_reason=""):
         raise Conflict(f"A workspace that is {workspace.state} cannot be stopped.", code="wrong_state")
+    audit("workspace.stop", workspace, by=by)
     _power(workspace)
 
 
@@ -123,6 +125,7 @@ def workspace_start(*, workspace: Workspace, by: User | None = None) -> None:
     fields = {"state_changed_at": timezone.now(), "state_reason": "Starting the instance", "ready_at": None}
     if not moved(workspace, Workspace.TRANSITIONS, State.APPLYING, among=[State.STOPPED], **fields):
         raise Conflict(f"A workspace that is {workspace.state} cannot be started.", code="wrong_state")
+    audit("workspace.start", workspace, by=by)
     workspace.instances.filter(state=Instance.State.STOPPED).update(state=Instance.State.PENDING)
     _power(workspace)
 
@@ -151,6 +154,7 @@ def credentials_lend(*, workspace: Workspace, by: User) -> aws_compute.LentCrede
             code="not_built",
             hint="They are there as soon as it is built.",
         )
+    audit("workspace.credentials", workspace, by=by)
     return aws_compute.lend(role_arn, user_external_id(workspace), f"orca-{by.pk}")
 
 

@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.core.audit import audit
 from portal.core.background import enqueue, enqueue_on_commit
 from portal.core.errors import Conflict, OrcaError
 from portal.core.live import publish_on_commit
@@ -45,6 +46,7 @@ def terraform_run_request(
         if not taken:
             raise _locked(workspace)
         workspace.active_run = run
+        audit(f"workspace.{operation}", workspace, by=by, terraform_run=run.pk, review=review)
         if operation != _Operation.APPLY:
             _state_enter(workspace, Workspace.State.DESTROYING, "")
         elif workspace.state in {
@@ -87,7 +89,7 @@ def announce(workspace: Workspace) -> None:
     publish_on_commit(f"workspace:{workspace.pk}", f"owner:{workspace.owner_id}")
 
 
-def terraform_run_approve(*, run: TerraformRun) -> None:
+def terraform_run_approve(*, run: TerraformRun, by: User | None) -> None:
     """Say yes to a plan: exactly that plan is applied."""
     now = timezone.now()
     if not moved(
@@ -99,11 +101,12 @@ def terraform_run_approve(*, run: TerraformRun) -> None:
         heartbeat_at=now,
     ):
         raise Conflict("There is no plan waiting for approval here.", code="nothing_to_approve")
+    audit("terraform_run.approve", run, by=by)
     announce(run.workspace)
     enqueue_on_commit(EXECUTE, run.pk)
 
 
-def terraform_run_cancel(*, run: TerraformRun) -> None:
+def terraform_run_cancel(*, run: TerraformRun, by: User | None) -> None:
     """Stop a run: at once where it waits, else as soon as Terraform has ended what it is in the middle of."""
     waiting = moved(
         run,
@@ -113,6 +116,7 @@ def terraform_run_cancel(*, run: TerraformRun) -> None:
         finished_at=timezone.now(),
         cancel_requested_at=timezone.now(),
     )
+    audit("terraform_run.cancel", run, by=by)
     if waiting:
         _after_end(run, error=None)
         return
