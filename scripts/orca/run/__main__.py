@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from types import FrameType
+from typing import NoReturn
 
 from scripts.orca.console import ScriptError, complain, say
 from scripts.orca.paths import HOME, LOGS, RUN, private_folder
@@ -51,18 +52,21 @@ def _ports_require(configuration: Configuration) -> None:
 
 
 def _run(supervision: Supervision, options: Options, began: float) -> int:
+    result = None
     try:
         started = start(supervision)
         _welcome(started, supervision.configuration, time.monotonic() - began)
         if options.demo:
-            from scripts.orca.demo import demo
+            from scripts.orca.demo import demo  # its libraries take time to load
 
-            demo(options.demo, supervision.configuration)
-            if options.exit:
-                return 0
-        return _stay(supervision)
+            result = demo(options.demo, supervision.configuration)
+        if not options.exit:
+            _stay(supervision)
     finally:
         _stop(supervision)
+        if result and options.exit:
+            say(result.line())
+    return 0
 
 
 def _welcome(started: Started, configuration: Configuration, seconds: float) -> None:
@@ -75,7 +79,7 @@ def _welcome(started: Started, configuration: Configuration, seconds: float) -> 
     say("  Stop           Ctrl-C\n")
 
 
-def _stay(supervision: Supervision) -> int:
+def _stay(supervision: Supervision) -> NoReturn:
     mails = HOME / "mail"
     seen = set(mails.glob("*.log"))
     while True:

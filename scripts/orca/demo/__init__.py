@@ -1,0 +1,19 @@
+"""`scripts/run --demo`: a whole way through Orca from the outside, over HTTP and SSH only, each stage timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scripts.orca.demo import newcomer
+from scripts.orca.demo.stages import Result, Walk
+from scripts.orca.run.configuration import Configuration
+
+_SCENARIOS: dict[str, Callable[[Walk], None]] = {"newcomer": newcomer.walk}
+
+
+def demo(scenario: str, configuration: Configuration) -> Result:
+    """Walks one scenario; raises ``ScriptError`` that names the stage, with what the logs say about it."""
+    walk = Walk(scenario, configuration)
+    with walk:
+        _SCENARIOS[scenario](walk)
+    return walk.result()
