@@ -5,13 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from portal.accounts.events import ssh_keys_changed
-from portal.workspaces.control import control_changed_for_owner
+from portal.workspaces.control import control_changed, control_changed_for_owner
+from portal.workspaces.events import workspace_ready
+from portal.workspaces.models import Workspace
 
 
 def _keys_changed(sender: object, *, owner_id: str, **_: Any) -> None:
     control_changed_for_owner(owner_id=owner_id)
 
 
+def _ready(sender: object, *, workspace: Workspace, **_: Any) -> None:
+    """An instance that has just come up reads the newest desired state: keys may have changed while it was away."""
+    control_changed([workspace.pk])
+
+
 def connect() -> None:
     """Subscribe; called once, when Django has loaded."""
     ssh_keys_changed.connect(_keys_changed, dispatch_uid="workspaces.keys")
+    workspace_ready.connect(_ready, dispatch_uid="workspaces.ready")
