@@ -21,7 +21,7 @@ def document(account_id: str) -> dict[str, Any]:
             _allow(
                 "Images",
                 ["ssm:GetParameter", "ssm:GetParameters"],
-                ["arn:aws:ssm:*::parameter/aws/service/*"],
+                ["arn:aws:ssm:*:*:parameter/aws/service/*"],
             ),
             _allow("Machines", _MACHINE_ACTIONS, ["*"]),
             _allow("WhoAmI", ["sts:GetCallerIdentity"], ["*"]),
