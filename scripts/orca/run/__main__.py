@@ -15,6 +15,7 @@ from scripts.orca.run.lock import lock_take
 from scripts.orca.run.mail import mails_in
 from scripts.orca.run.options import Options, parse
 from scripts.orca.run.ports import port_require
+from scripts.orca.run.services import services
 from scripts.orca.run.start import Started, start
 from scripts.orca.run.supervision import Supervision
 
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
         configuration = configuration_read(options)
         lock = lock_take(private_folder(RUN) / "lock", configuration.url)
         _ports_require(configuration)
-        return _run(Supervision(configuration, lock), options, began)
+        return _run(Supervision(configuration, services(configuration), lock), options, began)
     except ScriptError as error:
         complain(error)
         return 1

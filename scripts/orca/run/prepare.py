@@ -16,12 +16,14 @@ import time
 
 import django
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from scripts.orca.run.ready import listens
 
 ADMINISTRATOR = "admin@orca.local"
 _CLOUD_WITHIN = 120
+# What packages bring for pages that Orca does not have.
+_STATIC_UNUSED = ["redoc", "rest_framework"]
 
 
 def main() -> None:
@@ -34,13 +36,16 @@ def main() -> None:
     print(json.dumps({"administrator": made}), flush=True)
     if given.cloud_port:
         _cloud_await(given.cloud_port)
-    call_command("platform_ensure", stdout=sys.stderr)
+    try:
+        call_command("platform_ensure", stdout=sys.stderr)
+    except CommandError as error:
+        sys.exit(str(error))
 
 
 def _database_prepare() -> str | None:
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     call_command("migrate", interactive=False, verbosity=0)
-    call_command("collectstatic", interactive=False, verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=_STATIC_UNUSED)
     return _administrator_ensure(os.environ.get("ORCA_FIRST_PASSWORD", ""))
 
 

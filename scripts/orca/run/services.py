@@ -57,7 +57,8 @@ def services(configuration: Configuration) -> list[Service]:
         *found,
         Service("worker", (*celery, "worker", *pool, "--loglevel", "INFO"), stop_within=20),
         Service("beat", (*celery, "beat", "--loglevel", "INFO", "--pidfile=")),
-        Service("relay", (python, "manage.py", "relay"), stop_within=20),
+        # A long poll cannot be broken off, and loses nothing when it is: what it was given comes again.
+        Service("relay", (python, "manage.py", "relay"), stop_within=2),
         Service("web", (python, "-m", "uvicorn", "portal.asgi:application", *serve)),
     ]
 

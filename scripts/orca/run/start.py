@@ -34,14 +34,18 @@ def start(supervision: Supervision) -> Started:
     configuration_publish(configuration)
     supervision.launch()
     supervision.start("redis", "cloud")
-    mark = _database_mark(configuration)
-    preparing, started = _database_prepare(configuration, mark)
     supervision.wait_for("redis", lambda: ready.redis_is_up(configuration.sockets / "redis.sock"))
-    supervision.start("web", "beat")
+    mark = _database_mark(configuration)
+    current = is_done("database", mark)
+    if current:
+        supervision.start("web", "beat")
+    preparing, started = _prepare(configuration, database=not current)
+    if not current:
+        supervision.start("web", "beat")
     supervision.wait_for("cloud", lambda: ready.listens(configuration.options.cloud_port))
     with step("Orca's own part of the cloud"):
         _finish(preparing)
-    set_done("database", mark)
+    set_done("database", _database_mark(configuration))
     supervision.start("worker", "relay")
     supervision.wait_for("web", lambda: ready.answers(f"{configuration.local_url}/healthz"))
     supervision.wait_for("worker", lambda: _WORKER_READY in supervision.log_since_start("worker"))
@@ -59,10 +63,10 @@ def _database_mark(configuration: Configuration) -> str:
     return fingerprint([address, there, ROOT / "requirements.txt", *sources])
 
 
-def _database_prepare(configuration: Configuration, mark: str) -> tuple[subprocess.Popen[str], Started]:
+def _prepare(configuration: Configuration, *, database: bool) -> tuple[subprocess.Popen[str], Started]:
     """Starts preparing; returns when the database is ready, while the cloud may still be waited for."""
     password = secrets.token_urlsafe(12)
-    arguments = [] if is_done("database", mark) else ["--database"]
+    arguments = ["--database"] if database else []
     if configuration.embedded_cloud:
         arguments += ["--cloud-port", str(configuration.options.cloud_port)]
     with _LOG.open("w") as log:
@@ -75,7 +79,7 @@ def _database_prepare(configuration: Configuration, mark: str) -> tuple[subproce
             stderr=log,
             text=True,
         )
-    with step("Database"):
+    with step("Database and static files" if database else "Portal"):
         line = preparing.stdout.readline() if preparing.stdout else ""
     if not line:
         _finish(preparing)

@@ -16,7 +16,7 @@ from scripts.orca.console import ScriptError, step
 from scripts.orca.paths import LOGS, PYTHON, ROOT, RUN
 from scripts.orca.run.configuration import Configuration
 from scripts.orca.run.processes import adopt_orphans, leash, sweep
-from scripts.orca.run.services import services, supervisor_configuration
+from scripts.orca.run.services import Service, supervisor_configuration
 from scripts.orca.setup.secrets import write_private
 
 _DEATHS_BORNE = 3
@@ -29,9 +29,9 @@ _STOP_WAVES = ({"web", "relay", "beat", "worker"}, {"cloud"}, {"redis"})
 class Supervision:
     """The processes of one Orca. ``lock`` is a file descriptor that supervisor holds as long as it lives."""
 
-    def __init__(self, configuration: Configuration, lock: int) -> None:
+    def __init__(self, configuration: Configuration, found: list[Service], lock: int) -> None:
         self.configuration = configuration
-        self.services = {service.name: service for service in services(configuration)}
+        self.services = {service.name: service for service in found}
         self._lock = lock
         self._process: subprocess.Popen[bytes] | None = None
         self._log_starts: dict[str, int] = {}
