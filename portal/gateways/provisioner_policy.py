@@ -67,6 +67,7 @@ _MACHINE_ACTIONS = [
     "ec2:TerminateInstances",
     "ec2:ModifyInstanceAttribute",
     "ec2:ModifyInstanceMetadataOptions",
+    "ec2:ModifyNetworkInterfaceAttribute",
     "ec2:MonitorInstances",
     "ec2:UnmonitorInstances",
     "ec2:AssociateIamInstanceProfile",
