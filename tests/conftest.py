@@ -15,7 +15,7 @@ from portal.core.ids import new_id
 from portal.gateways import aws, aws_platform, aws_queue, aws_storage
 from tests import environment
 
-pytest_plugins: list[str] = []
+pytest_plugins = ["tests.fixtures.cloud", "tests.fixtures.orca"]
 
 
 def pytest_unconfigure() -> None:
