@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import threading
 import traceback
@@ -25,29 +26,39 @@ from agents.local_cloud.access.enforcement import Call, Enforcement
 from agents.local_cloud.access.policies import Request
 from agents.local_cloud.faults import Fault, StartResponse, access_denied, answer
 
+#: What SQS actions about messages begin with.
+MESSAGE_ACTIONS = ("SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility")
+_FORM_MESSAGE_ACTION = re.compile(b"(^|&)Action=(%s)" % "|".join(MESSAGE_ACTIONS).encode())
+
 HEALTH_PATH = "/_orca/health"
 
 
 class Recorder(Protocol):
     """Told after each request what it may have changed."""
 
-    def touched(self, service: str, environ: Mapping[str, Any], call: Call, status: int) -> None:
-        """The request to ``service`` has been carried out."""
+    def touched(self, service: str, environ: Mapping[str, Any], call: Call, body: bytes, status: int) -> None:
+        """The request to moto's package ``service`` has been carried out; its lock is still held."""
 
 
 class Locks:
-    """One lock for S3, none for SQS (its queues have their own), one for all the rest, whose services call each
-    other inside moto without any care for threads."""
+    """One lock for S3, one for SQS, and one for all the rest, whose services call each other inside moto without any
+    care for threads."""
 
     def __init__(self) -> None:
         self.control = threading.RLock()
-        self.s3 = threading.RLock()
+        self._own = {"s3": threading.RLock(), "sqs": threading.RLock()}
 
     def of(self, service: str) -> AbstractContextManager[object]:
-        """The lock to hold while moto works for ``service``."""
+        """The lock of a service."""
+        return self._own.get(service, self.control)
+
+    def for_request(self, service: str, environ: Mapping[str, Any], body: bytes) -> AbstractContextManager[object]:
+        """The lock to hold while moto answers. Calls about messages need none: each queue has its own."""
         if service == "sqs":
-            return nullcontext()
-        return self.s3 if service == "s3" else self.control
+            action = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+            if action.startswith(MESSAGE_ACTIONS) or _FORM_MESSAGE_ACTION.search(body[:4096]):
+                return nullcontext()
+        return self.of(service)
 
 
 class Gate:
@@ -81,12 +92,12 @@ class Gate:
         except Fault as fault:
             return answer(fault, environ, service, start_response)
         except NotImplementedError as error:
-            fault = Fault("NotImplemented", str(error) or "moto does not implement this call.", 501)
-            return answer(fault, environ, service, start_response)
+            missing = Fault("NotImplemented", str(error) or "moto does not implement this call.", 501)
+            return answer(missing, environ, service, start_response)
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
-            fault = Fault("InternalFailure", f"{type(error).__name__}: {error}", 500)
-            return answer(fault, environ, service, start_response)
+            broken = Fault("InternalFailure", f"{type(error).__name__}: {error}", 500)
+            return answer(broken, environ, service, start_response)
         finally:
             self._enforcement.end()
 
@@ -111,9 +122,9 @@ class Gate:
         def remember(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
             seen[:] = [status, headers]
 
-        with self._locks.of(service):
+        with self._locks.for_request(service, environ, body):
             chunks = list(app(environ, remember))
-            self._recorder.touched(service, environ, call, int(seen[0].split(None, 1)[0]))
+            self._recorder.touched(service, environ, call, body, int(seen[0].split(None, 1)[0]))
         start_response(seen[0], seen[1])
         return chunks
 

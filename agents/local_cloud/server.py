@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from moto import settings
 
 from agents.local_cloud.access.administrators import ensure_administrators, write_private
-from agents.local_cloud.access.enforcement import Call, Enforcement
+from agents.local_cloud.access.enforcement import Enforcement
 from agents.local_cloud.access.sessions import Sessions
+from agents.local_cloud.accounts import ACCOUNTS, PARTITION
 from agents.local_cloud.gate import Gate, Locks
 from agents.local_cloud.instances.fleet import Fleet
+from agents.local_cloud.instances.sandbox import Tools
 from agents.local_cloud.mends import (
     bucket_listing,
     instance_lifecycle,
+    queues,
     queues_of_other_accounts,
     role_assumption,
+    uploads,
 )
-from agents.local_cloud.ssh.doors import SshDoors, choose_port
+from agents.local_cloud.ssh.doors import SshDoors
+from agents.local_cloud.state.bodies import BodyFolder
+from agents.local_cloud.state.objects import ObjectLogs
+from agents.local_cloud.state.recorder import Recorder
+from agents.local_cloud.state.store import Store, forget_instances
 from agents.local_cloud.web_server import WebServer
 
 HOST = "127.0.0.1"
@@ -39,27 +44,40 @@ class LocalCloud:
         self._started = time.monotonic()
         self._data = data.resolve()
         self._data.mkdir(parents=True, exist_ok=True)
-        self._data.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        self._data.chmod(0o700)
         self._region = region
         self._stop = threading.Event()
         self._ready = False
         sessions = Sessions(_sealing_key(self._data))
-        self._locks = Locks()
+        locks = Locks()
         enforcement = Enforcement(sessions)
-        self._gate = Gate(enforcement, self._locks, self, self.health)
-        self._server = WebServer(HOST, port, self._gate)
+        self._bodies = BodyFolder(self._data / "objects")
+        self._store = Store(self._data / "state", locks.of)
+        self._objects = ObjectLogs(self._data / "buckets", self._bodies)
+        recorder = Recorder(self._store, self._objects)
+        self._server = WebServer(HOST, port, Gate(enforcement, locks, recorder, self.health))
+        tools = Tools.find(self._data)
+        self._doors = SshDoors(tools)
         self._fleet = Fleet(
             data=self._data,
-            endpoint=lambda: self.endpoint,
+            tools=tools,
+            endpoint=self.endpoint,
             sessions=sessions,
-            control=self._locks.control,
-            changed=lambda account, region: None,
-            doors=self,
+            control=locks.control,
+            changed=lambda account, region: self._store.changed("ec2", account, region),
+            doors=self._doors,
         )
-        self._doors = SshDoors(self._fleet.tools, choose_port(ssh_port, self._fleet.addresses.probe()))
+        self._doors.port = self._doors.choose_port(ssh_port, self._fleet.addresses.probe())
+        self._mend(enforcement, sessions)
+
+    def _mend(self, enforcement: Enforcement, sessions: Sessions) -> None:
+        forget_instances()
+        self._bodies.install()
         enforcement.install()
         role_assumption.apply(sessions)
         bucket_listing.apply(enforcement)
+        uploads.apply()
+        queues.apply(queues.QueueLogs(self._data / "queues"))
         queues_of_other_accounts.apply()
         instance_lifecycle.apply(self._fleet)
         settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
@@ -69,19 +87,17 @@ class LocalCloud:
         """The URL for ``AWS_ENDPOINT_URL``."""
         return f"http://{HOST}:{self._server.server_address[1]}"
 
-    def open(self, machine: Any, environment: dict[str, str]) -> None:
-        self._doors.open(machine, environment)
-
-    def close(self, instance_id: str) -> None:
-        self._doors.close(instance_id)
-
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; 0."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
-        ensure_administrators(self._data, self._region)
-        self._fleet.restore()
+        self._store.restore()
+        self._objects.restore()
+        if ensure_administrators(self._data, self._region):
+            for account in ACCOUNTS.values():
+                self._store.changed("iam", account, PARTITION)
         threading.Thread(target=self._server.serve_forever, name="http", daemon=True).start()
+        self._fleet.restore()
         self._ready = True
         sys.stdout.write(f"ready {self.endpoint}\n")
         sys.stdout.flush()
@@ -89,10 +105,9 @@ class LocalCloud:
         self._ready = False
         self._fleet.leave()
         self._server.shutdown()
+        self._store.flush()
+        self._bodies.close()
         return 0
-
-    def touched(self, service: str, environ: Mapping[str, Any], call: Call, status: int) -> None:
-        """See ``gate.Recorder``."""
 
     def health(self) -> dict[str, object]:
         """What ``GET /_orca/health`` answers."""
@@ -102,6 +117,7 @@ class LocalCloud:
             "ssh_port": self._doors.port,
             "isolated": self._fleet.tools.bwrap is not None,
             "instances": self._fleet.health(),
+            "saves": {"count": self._store.saves, "seconds": round(self._store.seconds, 4)},
             "versions": {name: version(name) for name in ("moto", "asyncssh", "botocore")},
         }
 

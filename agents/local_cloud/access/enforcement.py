@@ -6,6 +6,7 @@ other services are authorized in moto's hook, when their action and parameters h
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -44,6 +45,10 @@ class Call:
     service: str
     region: str
     context: dict[str, list[str]]
+    connection: socket.socket | None = None
+    #: The parsed action of a service other than S3, and the key of an upload by form.
+    action: str = ""
+    form_key: str = ""
     denied_keys: set[str] = field(default_factory=set)
 
 
@@ -85,6 +90,8 @@ class Enforcement:
                 signature.verify(credential, caller.secret_access_key, environ, query, body)
             context = _context(caller, environ, credential.region)
             call = Call(caller, credential.service, credential.region, context)
+        call.connection = environ.get("werkzeug.socket")
+        call.form_key = form.key if form else ""
         _current.call = call
         return call
 
@@ -106,9 +113,8 @@ class Enforcement:
         if call.caller.kind != "anonymous" and not where.bucket:
             return  # ListBuckets shows each caller what it may see: see mends.bucket_listing
         requests = s3_requests.wanted(environ, query, body, call.context)
-        form = post_forms.credential(environ, body)
-        if form:
-            requests = [Request("s3:PutObject", f"{where.arn}/{form.key}", call.context)]
+        if call.form_key:
+            requests = [Request("s3:PutObject", f"{where.arn}/{call.form_key}", call.context)]
         for request in requests:
             if not self._s3_permits(call.caller, request):
                 raise access_denied(call.caller.arn, request.action, request.resource)
@@ -160,6 +166,7 @@ def _authorize_parsed(response: Any, iam_request_cls: type, resource: str = "*")
         return
     name = response._get_action()
     name = name[0] if isinstance(name, list) else name
+    call.action = name
     if call.caller.kind == "anonymous":
         if name in UNSIGNED_ACTIONS or response.headers.get("X-Amz-Target") in response.PUBLIC_OPERATIONS:
             return

@@ -43,7 +43,8 @@ class Fleet:
         self,
         *,
         data: Path,
-        endpoint: Callable[[], str],
+        tools: Tools,
+        endpoint: str,
         sessions: Sessions,
         control: threading.RLock,
         changed: Callable[[str, str], None],
@@ -55,7 +56,7 @@ class Fleet:
         self._control = control
         self._changed = changed
         self._doors = doors
-        self.tools = Tools.find(data)
+        self.tools = tools
         self.addresses = Addresses(data)
         self._machines: dict[str, Machine] = {}
         self._homes: dict[str, tuple[str, str]] = {}
@@ -197,7 +198,7 @@ class Fleet:
             environment[name] = ",".join([*listed, "localhost", "127.0.0.1", "127.0.0.0/8", place.address])
         return {
             **environment,
-            "AWS_ENDPOINT_URL": self._endpoint(),
+            "AWS_ENDPOINT_URL": self._endpoint,
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata,
             "AWS_REGION": region,
             "AWS_DEFAULT_REGION": region,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
-import sys
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -27,13 +25,26 @@ _Result = TypeVar("_Result")
 class SshDoors:
     """Opens and closes the way in to instances."""
 
-    def __init__(self, tools: Tools, port: int) -> None:
+    def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self.port = port
+        self.port = OTHER_PORT
         self._loop = asyncio.new_event_loop()
         self._listeners: dict[str, asyncssh.SSHAcceptor] = {}
         self._connections: dict[str, set[asyncssh.SSHServerConnection]] = {}
         threading.Thread(target=self._loop.run_forever, name="ssh", daemon=True).start()
+
+    @staticmethod
+    def choose_port(wanted: int | None, probe: str) -> int:
+        """The port of SSH: the wanted one, else 22 where it may be had (tried on ``probe``), else 2222."""
+        if wanted:
+            return wanted
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((probe, USUAL_PORT))
+            except OSError:
+                return OTHER_PORT
+        return USUAL_PORT
 
     def open(self, machine: Machine, environment: dict[str, str]) -> None:
         """Listen on the instance's address. A port that is taken is said on the instance's console."""
@@ -116,18 +127,3 @@ class Door(asyncssh.SSHServer):
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
         """Local port forwarding, to wherever the instance itself may go."""
         return True
-
-
-def choose_port(wanted: int | None, probe: str) -> int:
-    """The port of SSH: the wanted one, else 22 where it may be had, else 2222."""
-    if wanted:
-        return wanted
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((probe, USUAL_PORT))
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EADDRINUSE, errno.EPERM):
-                print(f"SSH: {error}", file=sys.stderr)  # noqa: T201 - the log of a command-line program
-            return OTHER_PORT
-    return USUAL_PORT

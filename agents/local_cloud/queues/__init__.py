@@ -1,0 +1,1 @@
+"""SQS's messages, kept as AWS documents it: order, groups, visibility, deduplication, dead letters."""
