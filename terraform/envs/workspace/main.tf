@@ -19,7 +19,6 @@ module "storage" {
   bucket_name      = local.bucket_name
   has_agents       = local.has_agents
   data_destroyable = var.data_only
-  tls_required     = !var.s3_use_path_style
 
   agent_settings = jsonencode({
     version          = 1

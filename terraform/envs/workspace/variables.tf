@@ -19,7 +19,7 @@ variable "region" {
 }
 
 variable "s3_use_path_style" {
-  description = "Whether S3 is reached as endpoint/bucket instead of bucket.endpoint. True for an endpoint of one's own, which speaks plain HTTP: then the bucket does not insist on TLS either."
+  description = "Whether S3 is reached as endpoint/bucket instead of bucket.endpoint. True for an endpoint of one's own that has no name for each bucket."
   type        = bool
   default     = false
   nullable    = false

@@ -11,18 +11,15 @@ data "aws_ssm_parameter" "image" {
 locals {
   architecture = contains(data.aws_ec2_instance_type.this.supported_architectures, "arm64") ? "arm64" : "x86_64"
   image_id     = var.image_id == "" ? data.aws_ssm_parameter.image[0].insecure_value : var.image_id
-  subnet_ids   = sort(data.aws_subnets.default.ids)
 }
 
 resource "aws_instance" "this" {
   count = var.instance_count
 
-  ami                                  = local.image_id
-  instance_type                        = var.instance_type
-  subnet_id                            = local.subnet_ids[count.index % length(local.subnet_ids)]
-  vpc_security_group_ids               = [aws_security_group.this.id]
-  iam_instance_profile                 = var.instance_profile_name
-  instance_initiated_shutdown_behavior = "stop"
+  ami                    = local.image_id
+  instance_type          = var.instance_type
+  vpc_security_group_ids = [aws_security_group.this.id]
+  iam_instance_profile   = var.instance_profile_name
 
   user_data = templatefile("${path.module}/templates/user_data.sh.tftpl", {
     workspace_id = var.workspace_id
@@ -43,17 +40,21 @@ resource "aws_instance" "this" {
     encrypted   = true
   }
 
+  # The default of the small types is to be billed for what they use beyond their share.
+  dynamic "credit_specification" {
+    for_each = data.aws_ec2_instance_type.this.burstable_performance_supported ? ["standard"] : []
+
+    content {
+      cpu_credits = credit_specification.value
+    }
+  }
+
   tags = { Name = "${var.name}-${count.index + 1}" }
 
   lifecycle {
-    # The root volume holds the person's home. Each of these would replace the instance (or, for user data, stop
-    # it) because Orca or Amazon published something new, not because anyone asked: a newer image, a newer agent
-    # (which running agents fetch themselves), a zone more. They count for new instances only.
-    ignore_changes = [ami, subnet_id, user_data]
-
-    precondition {
-      condition     = length(local.subnet_ids) > 0
-      error_message = "The default VPC has no subnet in a zone that offers ${var.instance_type}."
-    }
+    # The root volume holds the person's home. Each of these would replace the instance, or stop it (user data),
+    # because something new was published and not because anyone asked: a newer image, or a newer agent, which running
+    # agents fetch by themselves. They count for new instances only.
+    ignore_changes = [ami, user_data]
   }
 }

@@ -1,38 +1,9 @@
-data "aws_vpc" "default" {
-  default = true
-}
-
-# Not every zone offers every instance type.
-data "aws_ec2_instance_type_offerings" "zones" {
-  location_type = "availability-zone"
-
-  filter {
-    name   = "instance-type"
-    values = [var.instance_type]
-  }
-}
-
-data "aws_subnets" "default" {
-  filter {
-    name   = "vpc-id"
-    values = [data.aws_vpc.default.id]
-  }
-
-  filter {
-    name   = "default-for-az"
-    values = ["true"]
-  }
-
-  filter {
-    name   = "availability-zone"
-    values = data.aws_ec2_instance_type_offerings.zones.locations
-  }
-}
+# Neither a network nor a subnet is named: EC2 then takes the account's default network, and a zone in it that has the
+# instance type to give.
 
 resource "aws_security_group" "this" {
   name        = var.name
   description = "Instances of an Orca workspace"
-  vpc_id      = data.aws_vpc.default.id
 
   tags = { Name = var.name }
 }

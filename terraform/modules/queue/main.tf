@@ -45,6 +45,11 @@ resource "aws_sqs_queue" "tasks" {
   receive_wait_time_seconds  = 20
   sqs_managed_sse_enabled    = true
   policy                     = data.aws_iam_policy_document.tls_only["tasks"].json
+
+  lifecycle {
+    # It belongs to the resource below.
+    ignore_changes = [redrive_policy]
+  }
 }
 
 resource "aws_sqs_queue" "dead" {

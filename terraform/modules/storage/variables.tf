@@ -33,10 +33,3 @@ variable "data_destroyable" {
   default     = false
   nullable    = false
 }
-
-variable "tls_required" {
-  description = "Whether the bucket policy refuses requests without TLS. False only for an endpoint that speaks plain HTTP."
-  type        = bool
-  default     = true
-  nullable    = false
-}
