@@ -87,7 +87,8 @@ def _advice() -> list[list[str]]:
     return [[*checkov, "--framework", "terraform", "--compact", "--quiet", "--skip-download", *chosen]]
 
 
-def _pass(gate: Gate, variables: dict[str, str]) -> bool:
+def gate_pass(gate: Gate, variables: dict[str, str]) -> bool:
+    """Whether the gate passes; says so in a line, or shows why not."""
     began = time.monotonic()
     mark = fingerprint(gate.sources) if gate.sources else ""
     if mark and is_done(f"gate-{gate.name.replace(' ', '-')}", mark):
@@ -134,7 +135,7 @@ def main() -> int:
         variables["TF_CLI_CONFIG_FILE"] = str(config)
     try:
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
-            passed = list(pool.map(lambda gate: _pass(gate, variables), gates()))
+            passed = list(pool.map(lambda gate: gate_pass(gate, variables), gates()))
     except KeyboardInterrupt:
         return 130
     except ScriptError as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import email
 import re
 from dataclasses import dataclass
-from email.message import Message
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
 from pathlib import Path
 
-_SEPARATOR = re.compile(r"^-{79}$", re.MULTILINE)
+_SEPARATOR = re.compile(rb"^-{79}$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,12 @@ class Mail:
 
 def mails_in(path: Path) -> list[Mail]:
     """The mails in one file of Django's file backend."""
-    texts = [text.strip() for text in _SEPARATOR.split(path.read_text())]
-    return [_read(email.message_from_string(text)) for text in texts if text]
+    parts = (part.lstrip() for part in _SEPARATOR.split(path.read_bytes()))
+    return [_read(part) for part in parts if part]
 
 
-def _read(message: Message) -> Mail:
-    body = message.get_payload(decode=True)
-    text = body.decode() if isinstance(body, bytes) else str(message)
-    links = tuple(re.findall(r"https?://[^\s<>\"]+", text))
-    return Mail(str(message["To"]), str(message["Subject"]), links)
+def _read(data: bytes) -> Mail:
+    message = message_from_bytes(data, _class=EmailMessage, policy=default)
+    body = message.get_body(("plain", "html"))
+    text = str(body.get_content()) if body is not None else ""
+    return Mail(str(message["To"]), str(message["Subject"]), tuple(re.findall(r"https?://[^\s<>\"]+", text)))

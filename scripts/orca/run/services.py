@@ -15,6 +15,7 @@ from scripts.orca.run.processes import leash
 _GIB = 1024**3
 _MEMORY_OF_A_TERRAFORM_RUN = 1.5 * _GIB
 _MOST_WORKERS = 4
+_MEMINFO = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,7 @@ def _redis(sockets: Path) -> Service:
 def worker_count() -> int:
     """How many Terraform runs the free memory bears, at most four."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    meminfo = Path("/proc/meminfo")
-    for line in meminfo.read_text().splitlines() if meminfo.is_file() else []:
+    for line in _MEMINFO.read_text().splitlines() if _MEMINFO.is_file() else []:
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) * 1024
     return max(1, min(_MOST_WORKERS, int(free / _MEMORY_OF_A_TERRAFORM_RUN)))

@@ -58,7 +58,8 @@ class Supervision:
         deadline = time.monotonic() + _START_WITHIN
         while not self._answers():
             if supervisor.poll() is not None or time.monotonic() > deadline:
-                raise ScriptError("Supervisor did not start.", f"Its output is in {LOGS / 'supervisor.out'}.")
+                said = (LOGS / "supervisor.out").read_text(errors="replace").splitlines()[-10:]
+                raise ScriptError("Supervisor did not start.", detail="\n".join(said))
             time.sleep(0.02)
 
     def start(self, *names: str) -> None:
