@@ -23,8 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     for name in [name for name in os.environ if name.startswith(("AWS_", "MOTO_"))]:
         if name not in ("AWS_CA_BUNDLE",):
             del os.environ[name]
-    os.environ.update(AWS_ACCESS_KEY_ID="unused", AWS_SECRET_ACCESS_KEY="unused", AWS_EC2_METADATA_DISABLED="true")
-    os.environ["AWS_DEFAULT_REGION"] = chosen.region
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        os.environ[name] = "unused"
+    os.environ.update(AWS_DEFAULT_REGION=chosen.region, AWS_EC2_METADATA_DISABLED="true")
 
     from agents.local_cloud.server import LocalCloud
 

@@ -110,7 +110,7 @@ class Gate:
         body: bytes,
     ) -> Iterable[bytes]:
         environ.pop("HTTP_X_MOTO_ACCOUNT_ID", None)
-        app = self._moto.get_application(environ)
+        app: Any = self._moto.get_application(environ)
         service: str = app.service
         if service == "s3":
             self._enforcement.authorize_s3(call, environ, dict(query), body)

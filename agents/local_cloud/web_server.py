@@ -35,7 +35,7 @@ class WebServer(ThreadedWSGIServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away in the middle is nothing to write about."""
-        if not isinstance(sys.exception() if hasattr(sys, "exception") else sys.exc_info()[1], OSError):
+        if not isinstance(sys.exception(), OSError):
             traceback.print_exc()
 
 
@@ -62,7 +62,8 @@ class KeepAliveHandler(MotoRequestHandler):
             answer[:] = [status, headers]
 
         try:
-            result = self.server.app(environ, start_response)
+            app: Any = self.server.app
+            result = app(environ, start_response)
             try:
                 body = b"".join(result)
             finally:
@@ -77,7 +78,8 @@ class KeepAliveHandler(MotoRequestHandler):
 
     def _body(self, environ: dict[str, Any]) -> io.BytesIO:
         if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
-            data = DechunkedInput(self.rfile).read()
+            source: Any = self.rfile
+            data = DechunkedInput(source).read()
             environ["CONTENT_LENGTH"] = str(len(data))
             del environ["HTTP_TRANSFER_ENCODING"]
         else:

@@ -41,11 +41,11 @@ _BUCKET_SUBRESOURCES = {
 }
 
 _OBJECT_SUBRESOURCES = {
-    "acl": "ObjectAcl",
-    "tagging": "ObjectTagging",
-    "retention": "ObjectRetention",
-    "legal-hold": "ObjectLegalHold",
-    "attributes": "ObjectAttributes",
+    "acl": "Acl",
+    "tagging": "Tagging",
+    "retention": "Retention",
+    "legal-hold": "LegalHold",
+    "attributes": "Attributes",
 }
 
 
@@ -111,9 +111,8 @@ def _bucket_action(method: str, query: Mapping[str, str]) -> str:
     verb = {"GET": "Get", "HEAD": "Get"}.get(method, "Put")
     for name, noun in _BUCKET_SUBRESOURCES.items():
         if name in query:
-            if name in ("policy", "website") and method == "DELETE":
-                verb = "Delete"
-            return f"s3:{verb}{noun}"
+            deletes = method == "DELETE" and name in ("policy", "website")
+            return f"s3:{'Delete' if deletes else verb}{noun}"
     if method in ("GET", "HEAD"):
         if "uploads" in query:
             return "s3:ListBucketMultipartUploads"
@@ -131,22 +130,15 @@ def _object_action(method: str, query: Mapping[str, str]) -> str:
     for name, noun in _OBJECT_SUBRESOURCES.items():
         if name in query:
             verb = "Get" if reading else "Delete" if method == "DELETE" else "Put"
-            if version and name in ("acl", "tagging", "attributes"):
-                noun = noun.replace("Object", "ObjectVersion", 1)
-            return f"s3:{verb}{noun}"
-    if "uploadId" in query and reading:
-        return "s3:ListMultipartUploadParts"
-    if "uploadId" in query and method == "DELETE":
-        return "s3:AbortMultipartUpload"
-    if reading:
+            versioned = version if name in ("acl", "tagging", "attributes") else ""
+            return f"s3:{verb}Object{versioned}{noun}"
+    if "uploadId" in query and method not in ("PUT", "POST"):
+        return "s3:ListMultipartUploadParts" if reading else "s3:AbortMultipartUpload"
+    if reading or "select" in query:
         return f"s3:GetObject{version}"
     if method == "DELETE":
         return f"s3:DeleteObject{version}"
-    if "restore" in query:
-        return "s3:RestoreObject"
-    if "select" in query:
-        return "s3:GetObject"
-    return "s3:PutObject"
+    return "s3:RestoreObject" if "restore" in query else "s3:PutObject"
 
 
 def _read_of_source(source: str, context: Mapping[str, list[str]]) -> Request:

@@ -6,10 +6,14 @@ Python 3.9. User data that ends with 0 has done its work; one that fails or is k
 Exit code 100 asks the cloud to stop the instance (``shutdown``), 101 to reboot it.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 POWER_OFF = signal.SIGRTMIN + 4
 REBOOT = signal.SIGRTMIN + 5
@@ -22,23 +26,23 @@ STEADY_SECONDS = 60.0
 class Init:
     """The one loop: everything it reacts to is a signal that it keeps blocked and waits for."""
 
-    def __init__(self, script, grace):
+    def __init__(self, script: str, grace: float) -> None:
         self.script = script
         self.grace = grace
-        self.child = None
-        self.status = None
-        self.ending = None
+        self.child: int | None = None
+        self.status = 0
+        self.ending: int | None = None
         self.waited = {signal.SIGCHLD, *ENDINGS}
         signal.pthread_sigmask(signal.SIG_BLOCK, self.waited)
 
-    def say(self, text):
+    def say(self, text: str) -> None:
         """One line on the console."""
-        print("[init] " + text, flush=True)
+        os.write(1, f"[init] {text}\n".encode())
 
-    def run(self):
+    def run(self) -> int:
         """Run until asked to end; the exit code."""
         pause = 1.0
-        while self.ending is None:
+        while self.ending is None and self.runnable():
             began = time.monotonic()
             self.start()
             self.wait(None, lambda: self.child is None)
@@ -46,16 +50,21 @@ class Init:
                 break
             if self.status == 0:
                 self.say("the user data has ended; the instance keeps running")
-                self.wait(None, lambda: False)
                 break
             if time.monotonic() - began > STEADY_SECONDS:
                 pause = 1.0
-            self.say("the user data %s; starting it again in %.0f s" % (describe(self.status), pause))
+            self.say(f"the user data {describe(self.status)}; starting it again in {pause:.0f} s")
             self.wait(pause, lambda: False)
             pause = min(LONGEST_PAUSE, pause * 2)
+        self.wait(None, lambda: False)
         return self.finish()
 
-    def start(self):
+    def runnable(self) -> bool:
+        """Whether the user data is a script, and not nothing or something for other tools."""
+        with Path(self.script).open("rb") as file:
+            return file.read(2) == b"#!"
+
+    def start(self) -> None:
         """Start the user data in a session of its own."""
         pid = os.fork()
         if pid == 0:
@@ -63,13 +72,13 @@ class Init:
                 os.setsid()
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, self.waited)
                 os.chdir("/")
-                os.execv(self.script, [self.script])
+                os.execv(self.script, [self.script])  # noqa: S606 - the user data names its own interpreter
             except OSError as error:
-                print("[init] cannot run the user data: %s" % error, flush=True)
+                self.say(f"cannot run the user data: {error}")
             os._exit(127)
         self.child = pid
 
-    def wait(self, seconds, done):
+    def wait(self, seconds: float | None, done: Callable[[], bool]) -> None:
         """Handle signals until ``done()``, an ending is asked for, or ``seconds`` have passed."""
         until = None if seconds is None else time.monotonic() + seconds
         while self.ending is None and not done():
@@ -78,7 +87,7 @@ class Init:
                 return
             self.handle(signal.sigtimedwait(self.waited, left))
 
-    def handle(self, received):
+    def handle(self, received: signal.struct_siginfo | None) -> None:
         """One signal, or None when there was none in time."""
         if received is None:
             return
@@ -86,7 +95,7 @@ class Init:
             self.ending = ENDINGS[received.si_signo]
         self.reap()
 
-    def reap(self):
+    def reap(self) -> None:
         """Collect every process that has ended, orphans too."""
         while True:
             try:
@@ -99,7 +108,7 @@ class Init:
                 self.child = None
                 self.status = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
 
-    def finish(self):
+    def finish(self) -> int:
         """Let the user data's process end in its time, then ask everybody, then leave (which kills the rest)."""
         self.say("going down")
         until = time.monotonic() + self.grace
@@ -111,25 +120,25 @@ class Init:
         try:
             os.kill(-1, signal.SIGTERM)
         except ProcessLookupError:
-            return self.ending
+            return self.ending or 0
         until = time.monotonic() + 0.5
-        while alone() is False and time.monotonic() < until:
+        while not alone() and time.monotonic() < until:
             signal.sigtimedwait({signal.SIGCHLD}, 0.05)
             self.reap()
-        return self.ending
+        return self.ending or 0
 
 
-def alone():
+def alone() -> bool:
     """Whether no other process is left in this PID namespace."""
-    return sum(name.isdigit() for name in os.listdir("/proc")) <= 1
+    return sum(entry.name.isdigit() for entry in Path("/proc").iterdir()) <= 1
 
 
-def describe(status):
+def describe(status: int) -> str:
     """What a wait status says, in words."""
-    return "ended with %d" % status if status >= 0 else "was killed by signal %d" % -status
+    return f"ended with {status}" if status >= 0 else f"was killed by signal {-status}"
 
 
-def main(script, grace):
+def main(script: str, grace: float) -> int:
     """Tell the cloud that the sandbox stands, then run."""
     if "ORCA_READY_FD" in os.environ:
         ready = int(os.environ.pop("ORCA_READY_FD"))

@@ -33,7 +33,7 @@ def ensure_folder(root: Path, name: str, mode: int) -> bool:
 def ensure_link(root: Path, name: str, target: str) -> None:
     """Make ``root/name`` a link to ``target`` (read inside of the instance)."""
     link = root / name
-    if link.is_symlink() and os.readlink(link) == target:
+    if link.is_symlink() and str(link.readlink()) == target:
         return
     _remove(link)
     link.symlink_to(target)

@@ -80,11 +80,10 @@ class Fleet:
         """After a start of the cloud: finish what was under way, boot what was running."""
         resume = {"running": "boot", "pending": "boot", "stopping": "stop", "shutting-down": "terminate"}
         with self._control:
-            for _, _, backend in list(ec2_backends.iter_backends()):
-                for reservation in list(backend.reservations.values()):
-                    for instance in reservation.instances:
-                        if instance.state in resume:
-                            self.command(instance, resume[instance.state])
+            backends = [backend for regions in ec2_backends.values() for backend in regions.values()]
+            for instance in [found for backend in backends for found in backend.all_instances()]:
+                if instance.state in resume:
+                    self.command(instance, resume[instance.state])
 
     def leave(self) -> None:
         """The cloud ends: every instance goes down, its state stays what it is."""
@@ -173,10 +172,10 @@ class Fleet:
         """The address that the instance has for life."""
         return self.addresses.place(instance.id)
 
-    def _instance(self, instance_id: str) -> Instance | None:
+    def _instance(self, instance_id: str) -> Any:
+        """moto's instance, or None."""
         account_id, region = self._homes[instance_id]
-        found: Instance | None = ec2_backends[account_id][region].get_instance_by_id(instance_id)
-        return found
+        return ec2_backends[account_id][region].get_instance_by_id(instance_id)
 
     def _user_data(self, instance: Instance) -> bytes:
         import base64
@@ -218,7 +217,6 @@ class Fleet:
         account_id, region = self._homes[instance_id]
         with self._control:
             instance = self._instance(instance_id)
-            assert instance is not None
             role = self._role(instance_id)
             return Facts(
                 instance_id=instance_id,

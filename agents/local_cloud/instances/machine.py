@@ -18,7 +18,7 @@ from typing import Protocol
 
 from agents.local_cloud.instances.console import Console
 from agents.local_cloud.instances.root_folder import RootFolder
-from agents.local_cloud.instances.sandbox import Tools, boot_command
+from agents.local_cloud.instances.sandbox import Reports, Tools, boot_command
 
 READY_SECONDS = 20.0
 GRACE_SECONDS = 9.0
@@ -134,7 +134,7 @@ class Machine:
         ready, ready_write = os.pipe()
         info, info_write = os.pipe()
         output = self.console.open()
-        command = boot_command(self._tools, self.folder, environment, GRACE_SECONDS, ready_write, info_write)
+        command = boot_command(self._tools, self.folder, environment, GRACE_SECONDS, Reports(ready_write, info_write))
         try:
             # In the one thread that lives as long as the cloud: the kernel kills the sandboxes when it dies.
             process = self._spawner.submit(

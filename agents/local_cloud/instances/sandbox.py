@@ -46,12 +46,20 @@ class Tools:
         return [] if self.python.startswith("/usr/bin/") else [Path(sys.base_prefix).resolve()]
 
 
+@dataclass(frozen=True)
+class Reports:
+    """Descriptors on which a booting sandbox says that it stands, and which process is its first."""
+
+    ready: int
+    info: int
+
+
 def boot_command(
-    tools: Tools, folder: RootFolder, environment: Mapping[str, str], grace: float, ready_fd: int, info_fd: int
+    tools: Tools, folder: RootFolder, environment: Mapping[str, str], grace: float, reports: Reports
 ) -> list[str]:
-    """The command that runs the instance until it goes down; readiness and its process id come by the two fds."""
+    """The command that runs the instance until it goes down."""
     init = [tools.python, "-I", "-B", f"{INSIDE_AT}/init.py", f"/{USER_DATA}", str(grace)]
-    environment = {**environment, "ORCA_READY_FD": str(ready_fd)}
+    environment = {**environment, "ORCA_READY_FD": str(reports.ready)}
     if tools.bwrap is None:
         script = folder.root / USER_DATA
         return [tools.python, "-I", "-B", str(INSIDE / "init.py"), str(script), str(grace)]
@@ -68,7 +76,7 @@ def boot_command(
     command += ["--dev", "/dev", "--bind", str(folder.temporary), "/tmp", "--tmpfs", "/run"]  # noqa: S108
     command += ["--ro-bind", str(INSIDE), INSIDE_AT]
     command += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", folder.place.hostname]
-    command += ["--die-with-parent", "--as-pid-1", "--info-fd", str(info_fd), "--clearenv"]
+    command += ["--die-with-parent", "--as-pid-1", "--info-fd", str(reports.info), "--clearenv"]
     if not tools.as_root:
         uid = str(folder.place.user_id)
         command += ["--unshare-user", "--uid", uid, "--gid", uid]

@@ -74,7 +74,7 @@ def covered(hidden: Iterable[Path]) -> list[Path]:
 
 def links() -> dict[str, str]:
     """System folders that are links on this machine (``/bin`` to ``usr/bin``)."""
-    return {name: os.readlink(name) for name in SYSTEM if Path(name).is_symlink()}
+    return {name: str(Path(name).readlink()) for name in SYSTEM if Path(name).is_symlink()}
 
 
 def pip_settings() -> str:
@@ -90,7 +90,7 @@ def pip_settings() -> str:
 
 
 def named_paths(environment: Mapping[str, str], settings: str, visible: Iterable[Path]) -> list[Path]:
-    """Files and folders that certificate and pip settings name and that are not ``visible`` yet (a folder of wheels)."""
+    """What certificate and pip settings name (a folder of wheels) and is not ``visible`` yet."""
     seen = list(visible)
     texts = [value for name, value in environment.items() if _NAMES_PATHS.fullmatch(name)] + settings.splitlines()
     named = [Path(path) for text in texts for path in _PATH_IN_VALUE.findall(text)]

@@ -12,6 +12,7 @@ import json
 import pickle
 import select
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from moto.sqs.models import Message, Queue, SQSBackend, _filter_message_attribut
 
 from agents.local_cloud.access.enforcement import current
 from agents.local_cloud.patching import replace
-from agents.local_cloud.queues.messages import Held, Messages, NotInFlight, StaleReceipt
+from agents.local_cloud.queues.messages import Messages
+from agents.local_cloud.queues.model import Held, NotInFlight, StaleReceipt, Wanted
 from agents.local_cloud.queues.receipts import Receipt
 from agents.local_cloud.state.record_log import RecordLog
 
@@ -39,7 +41,7 @@ class QueueLogs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def log(self, queue: Queue) -> RecordLog:
+    def log(self, queue: Any) -> RecordLog:
         """The log of one queue."""
         return RecordLog(self._folder / queue.account_id / queue.region / f"{queue.name}.log")
 
@@ -47,7 +49,7 @@ class QueueLogs:
 class Store:
     """The messages of one queue together with their log."""
 
-    def __init__(self, queue: Queue, log: RecordLog, *, fresh: bool) -> None:
+    def __init__(self, queue: Any, log: RecordLog, *, fresh: bool) -> None:
         self.log = log
         self.messages = Messages(fifo=queue.fifo_queue, record=self._append)
         self._rewritten = 0
@@ -68,7 +70,7 @@ class Store:
 def apply(logs: QueueLogs) -> None:
     """Put the mend in place."""
 
-    def held(queue: Queue) -> Messages:
+    def held(queue: Any) -> Messages:
         store: Store | None = queue.__dict__.get("held")
         if store is None:
             store = queue.__dict__["held"] = Store(queue, logs.log(queue), fresh=False)
@@ -81,13 +83,12 @@ def apply(logs: QueueLogs) -> None:
     _apply_lifetime(logs)
 
 
-def _apply_queue(held: Callable[[Queue], Messages]) -> None:
-    counts = ("approximate_number_of_messages", *(f"approximate_number_of_messages_{n}" for n in _HIDDEN))
-    for index, name in enumerate(counts):
-        replace(Queue, name, property(lambda queue, index=index: held(queue).counts()[index]))
-    original = Queue.attributes.fget
+def _apply_queue(held: Callable[[Any], Messages]) -> None:
+    for index, name in enumerate(("", "_not_visible", "_delayed")):
+        replace(Queue, f"approximate_number_of_messages{name}", property(_counter(held, index)))
+    original = vars(Queue)["attributes"].fget
 
-    def attributes(queue: Queue) -> dict[str, Any]:
+    def attributes(queue: Any) -> dict[str, Any]:
         found: dict[str, Any] = original(queue)
         if queue.redrive_policy:
             # Without white space, as AWS gives it back: else a second plan shows a change that is none.
@@ -97,11 +98,12 @@ def _apply_queue(held: Callable[[Queue], Messages]) -> None:
     replace(Queue, "attributes", property(attributes))
 
 
-_HIDDEN = ("not_visible", "delayed")
+def _counter(held: Callable[[Any], Messages], index: int) -> Callable[[Any], int]:
+    return lambda queue: held(queue).counts()[index]
 
 
-def _apply_sending(held: Callable[[Queue], Messages]) -> None:
-    def add_message(queue: Queue, message: Message) -> None:
+def _apply_sending(held: Callable[[Any], Messages]) -> None:
+    def add_message(queue: Any, message: Message) -> None:
         deduplication = message.deduplication_id or ""
         if deduplication and queue.deduplication_scope == "messageGroup":
             deduplication = f"{message.group_id}\0{deduplication}"
@@ -126,14 +128,14 @@ def _sequence_number(order: int) -> str:
     return str(10**19 + order)
 
 
-def _call_functions(queue: Queue) -> None:
+def _call_functions(queue: Any) -> None:
     """Lambda functions that listen to the queue get what is in it, in batches."""
     if not queue.lambda_event_source_mappings:
         return
     from moto.awslambda.utils import get_backend
     from moto.sqs.models import sqs_backends
 
-    backend = sqs_backends[queue.account_id][queue.region]
+    backend: Any = sqs_backends[queue.account_id][queue.region]
     for arn, source in queue.lambda_event_source_mappings.items():
         if not source.enabled:
             continue
@@ -146,17 +148,20 @@ def _call_functions(queue: Queue) -> None:
                 backend.change_message_visibility(queue.name, message.receipt_handle, 0)
 
 
-def _apply_receiving(held: Callable[[Queue], Messages]) -> None:
+def _apply_receiving(held: Callable[[Any], Messages]) -> None:
+    # Named as moto's own, which is called by position and by name.
     def receive_message(
-        backend: SQSBackend,
+        backend: Any,
         queue_name: str,
         count: int,
         wait_seconds_timeout: int,
         visibility_timeout: int,
+        *rest: list[str] | None,
         message_attribute_names: list[str] | None = None,
     ) -> list[Message]:
         queue = backend.get_queue(queue_name)
-        target: Queue | None = queue.dead_letter_queue
+        wanted = rest[0] if rest else message_attribute_names
+        target = queue.dead_letter_queue
         buries = target is not None and queue.redrive_policy
 
         def bury(one: Held) -> None:
@@ -164,8 +169,8 @@ def _apply_receiving(held: Callable[[Queue], Messages]) -> None:
                 copied = copy.copy(one.content)
                 held(target).send(one.message_id, copied, group=one.group if target.fifo_queue else "")
 
-        taken = held(queue).receive(
-            int(count),
+        asked = Wanted(
+            limit=int(count),
             wait=float(wait_seconds_timeout or 0),
             visibility=float(visibility_timeout or 0),
             retention=float(queue.message_retention_period),
@@ -173,7 +178,8 @@ def _apply_receiving(held: Callable[[Queue], Messages]) -> None:
             bury=bury,
             connected=_connection_check(),
         )
-        return [_delivery(one, receipt, message_attribute_names or []) for one, receipt in taken]
+        taken = held(queue).receive(asked)
+        return [_delivery(one, receipt, wanted or []) for one, receipt in taken]
 
     replace(SQSBackend, "receive_message", receive_message)
 
@@ -208,8 +214,8 @@ def _connection_check() -> Callable[[], bool]:
     return connected
 
 
-def _apply_acknowledging(held: Callable[[Queue], Messages]) -> None:
-    def delete_message(queue: Queue, receipt_handle: str) -> None:
+def _apply_acknowledging(held: Callable[[Any], Messages]) -> None:
+    def delete_message(queue: Any, receipt_handle: str) -> None:
         receipt = Receipt.parse(receipt_handle)
         if receipt is None:
             raise ReceiptHandleIsInvalid()
@@ -223,9 +229,7 @@ def _apply_acknowledging(held: Callable[[Queue], Messages]) -> None:
                     "Reason: The receipt handle has expired."
                 ) from None
 
-    def change_message_visibility(
-        backend: SQSBackend, queue_name: str, receipt_handle: str, visibility_timeout: int
-    ) -> None:
+    def change_message_visibility(backend: Any, queue_name: str, receipt_handle: str, visibility_timeout: int) -> None:
         receipt = Receipt.parse(receipt_handle)
         if receipt is None:
             raise ReceiptHandleIsInvalid()
@@ -240,11 +244,11 @@ def _apply_acknowledging(held: Callable[[Queue], Messages]) -> None:
             return
         raise InvalidParameterValue(f"Value {receipt_handle} for parameter ReceiptHandle is invalid. Reason: {reason}")
 
-    def delete_message_batch(backend: SQSBackend, queue_name: str, receipts: list[Any]) -> Outcome:
+    def delete_message_batch(backend: Any, queue_name: str, receipts: list[Any]) -> Outcome:
         queue = backend.get_queue(queue_name)
         return _each(receipts, lambda entry: delete_message(queue, entry["ReceiptHandle"]))
 
-    def change_message_visibility_batch(backend: SQSBackend, queue_name: str, entries: list[Any]) -> Outcome:
+    def change_message_visibility_batch(backend: Any, queue_name: str, entries: list[Any]) -> Outcome:
         return _each(
             entries,
             lambda entry: change_message_visibility(
@@ -279,14 +283,14 @@ def _each(entries: list[Any], act: Callable[[Any], None]) -> Outcome:
 def _apply_lifetime(logs: QueueLogs) -> None:
     create, delete = SQSBackend.create_queue, SQSBackend.delete_queue
 
-    def create_queue(backend: SQSBackend, name: str, *args: Any, **options: Any) -> Queue:
+    def create_queue(backend: Any, name: str, *args: Any, **options: Any) -> Any:
         known = name in backend.queues
         queue = create(backend, name, *args, **options)
         if not known:
             queue.__dict__["held"] = Store(queue, logs.log(queue), fresh=True)
         return queue
 
-    def delete_queue(backend: SQSBackend, queue_name: str) -> None:
+    def delete_queue(backend: Any, queue_name: str) -> None:
         queue = backend.get_queue(queue_name)
         delete(backend, queue_name)
         store: Store | None = queue.__dict__.get("held")
@@ -294,9 +298,7 @@ def _apply_lifetime(logs: QueueLogs) -> None:
             store.messages.close()
             store.log.delete()
 
-    def purge_queue(backend: SQSBackend, queue_name: str) -> None:
-        import time
-
+    def purge_queue(backend: Any, queue_name: str) -> None:
         queue = backend.get_queue(queue_name)
         if queue.last_purged_at is not None and time.time() - queue.last_purged_at < 60:
             raise PurgeQueueInProgress(queue.name)

@@ -1,4 +1,4 @@
-"""S3: a completed multipart upload lets go of its parts. moto keeps every byte twice for as long as the object lives."""
+"""S3: a completed multipart upload lets go of its parts. moto keeps every byte twice while the object lives."""
 
 from __future__ import annotations
 

@@ -10,61 +10,21 @@ import heapq
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
+from agents.local_cloud.queues.model import (
+    DEDUPLICATION_SECONDS,
+    MAXIMUM_IN_FLIGHT,
+    MAXIMUM_INVISIBLE_SECONDS,
+    NO_GROUP,
+    Group,
+    Held,
+    NotInFlight,
+    Sent,
+    StaleReceipt,
+    Wanted,
+)
 from agents.local_cloud.queues.receipts import Receipt
-
-DEDUPLICATION_SECONDS = 300.0
-MAXIMUM_INVISIBLE_SECONDS = 43200.0
-#: AWS's limit of messages in flight: for a standard queue, and for a FIFO queue.
-MAXIMUM_IN_FLIGHT = {False: 120_000, True: 20_000}
-
-#: The group of every message of a standard queue; it is never locked.
-NO_GROUP = ""
-
-
-class StaleReceipt(Exception):
-    """The receipt is not the message's newest one, or its time has passed; ``in_flight``: somebody else has it."""
-
-
-class NotInFlight(Exception):
-    """The message is not in flight (any more)."""
-
-
-@dataclass
-class Held:
-    """One message and where it stands. Times in epoch seconds; ``order`` grows with every send."""
-
-    message_id: str
-    group: str
-    order: int
-    sent_at: float
-    content: Any
-    available_at: float = 0.0
-    receipts: int = 0
-    nonce: str = ""
-    first_received_at: float = 0.0
-    received_at: float = 0.0
-    in_flight: bool = False
-    delayed: bool = False
-
-
-@dataclass
-class Sent:
-    """What a send with a deduplication id was answered, to be answered again."""
-
-    message_id: str
-    order: int
-    at: float
-
-
-@dataclass
-class Group:
-    """The waiting messages of one group, the oldest first, and how many of the group are in flight."""
-
-    waiting: list[tuple[int, str]] = field(default_factory=list)
-    in_flight: int = 0
 
 
 class Messages:
@@ -144,68 +104,45 @@ class Messages:
 
     # Receiving
 
-    def receive(
-        self,
-        limit: int,
-        *,
-        wait: float,
-        visibility: float,
-        retention: float = float("inf"),
-        maximum_receipts: int | None = None,
-        bury: Callable[[Held], None] = lambda _: None,
-        connected: Callable[[], bool] = lambda: True,
-    ) -> list[tuple[Held, Receipt]]:
-        """Up to ``limit`` messages, as soon as there is one, else none after ``wait`` seconds.
-
-        A message that has been received ``maximum_receipts`` times goes to ``bury`` instead. Nothing is given to a
-        consumer that is not ``connected`` any more.
-        """
-        until = self._clock() + wait
+    def receive(self, wanted: Wanted) -> list[tuple[Held, Receipt]]:
+        """Up to ``wanted.limit`` messages, as soon as there is one, else none after ``wanted.wait`` seconds."""
+        until = self._clock() + wanted.wait
         while True:
             buried: list[Held] = []
             with self._changed:
                 now = self._clock()
                 self._pass_time(now)
-                taken = self._take(limit, now, visibility, retention, maximum_receipts, buried, connected)
+                taken = self._take(wanted, now, buried)
                 if not taken and not buried:
                     if now >= until or self._closed:
                         return []
                     self._changed.wait(min(until, self._next_timer(until)) - now)
             # Outside of the lock: the dead-letter queue has its own, and two queues may be each other's.
             for held in buried:
-                bury(held)
+                wanted.bury(held)
                 self._forget(held.message_id)
             if taken:
                 return taken
 
-    def _take(
-        self,
-        limit: int,
-        now: float,
-        visibility: float,
-        retention: float,
-        maximum_receipts: int | None,
-        buried: list[Held],
-        connected: Callable[[], bool],
-    ) -> list[tuple[Held, Receipt]]:
+    def _take(self, wanted: Wanted, now: float, buried: list[Held]) -> list[tuple[Held, Receipt]]:
         taken: list[tuple[Held, Receipt]] = []
         batch: set[str] = set()
         skipped: list[tuple[int, str]] = []
-        while len(taken) < limit and self._in_flight < MAXIMUM_IN_FLIGHT[self.fifo]:
+        while len(taken) < wanted.limit and self._in_flight < MAXIMUM_IN_FLIGHT[self.fifo]:
             found = self._next_waiting(batch)
             if found is None:
                 break
-            if not taken and not connected():
+            if not taken and not wanted.connected():
                 skipped.append((found.order, found.group))
                 break
             group = self._groups[found.group]
             heapq.heappop(group.waiting)
-            if now - found.sent_at >= retention:
+            if now - found.sent_at >= wanted.retention:
                 self._drop(found)
-            elif maximum_receipts is not None and found.receipts >= maximum_receipts:
+            elif wanted.maximum_receipts is not None and found.receipts >= wanted.maximum_receipts:
                 buried.append(found)
             else:
-                taken.append(self._give(found, now, visibility))
+                taken.append(self._give(found, now, wanted.visibility))
                 batch.add(found.group)
             if group.waiting and (not (self.fifo and group.in_flight) or found.group in batch):
                 heapq.heappush(self._open, (group.waiting[0][0], found.group))

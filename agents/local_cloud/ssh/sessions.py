@@ -128,9 +128,6 @@ async def _on_pipes(process: asyncssh.SSHServerProcess[bytes], command: list[str
         limit=4 * _CHUNK,
         start_new_session=True,
     )
-    assert child.stdin
-    assert child.stdout
-    assert child.stderr
     feeding = asyncio.create_task(_feed(process, Pipe(child.stdin)))
     outputs = [
         asyncio.create_task(_drain(child.stdout, process.stdout)),
@@ -194,7 +191,9 @@ class Sink(Protocol):
 class Pipe:
     """The standard input of a command without a terminal."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, writer: asyncio.StreamWriter | None) -> None:
+        if writer is None:
+            raise ValueError("the command has no standard input")
         self._writer = writer
 
     async def put(self, data: bytes) -> None:
@@ -257,8 +256,10 @@ async def _feed(process: asyncssh.SSHServerProcess[bytes], sink: Sink) -> None:
     sink.end()
 
 
-async def _drain(source: asyncio.StreamReader, target: Any) -> None:
+async def _drain(source: asyncio.StreamReader | None, target: Any) -> None:
     """Carry what the command writes. A terminal whose last process has gone reads as an error, not as an end."""
+    if source is None:
+        return
     with contextlib.suppress(OSError, asyncssh.Error):
         while data := await source.read(_CHUNK):
             target.write(data)

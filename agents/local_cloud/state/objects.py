@@ -30,11 +30,11 @@ class ObjectLogs:
 
     def restore(self) -> None:
         """Fill every bucket that moto knows."""
-        for account, _, backend in list(s3_backends.iter_backends()):
-            for bucket in backend.buckets.values():
+        for account, regions in list(s3_backends.items()):
+            for bucket in regions[PARTITION].buckets.values():
                 s3_backends.bucket_accounts[bucket.name] = (PARTITION, account)
                 for record in self._log(bucket.name).read():
-                    self._replay(backend, bucket, load(record))
+                    self._replay(regions[PARTITION], bucket, load(record))
         self._bodies.sweep_all()
 
     def _replay(self, backend: Any, bucket: FakeBucket, record: tuple[Any, ...]) -> None:

@@ -21,14 +21,12 @@ from moto.sqs.models import Queue
 #: (moto's package, account, region) of a backend.
 Place = tuple[str, str, str]
 
-_LOCK, _RLOCK = type(threading.Lock()), type(threading.RLock())
-
 
 def places() -> dict[int, Place]:
     """The place of every backend that exists, by ``id``."""
     return {
         id(backend): (module_of(known), account, region)
-        for known in list(BackendDict._instances)
+        for known in list(vars(BackendDict)["_instances"])
         for account, regions in list(known.items())
         for region, backend in list(regions.items())
     }
@@ -57,30 +55,43 @@ def _name(value: object, known: Mapping[int, Place], aside: Mapping[int, tuple[s
 def _reduce(value: Any) -> Any:
     """How the few objects are written that would not be, or not so; NotImplemented for all others."""
     kind = type(value)
-    if kind is _LOCK:
-        return threading.Lock, ()
-    if kind is _RLOCK:
-        return threading.RLock, ()
-    if kind is threading.Condition:
-        return threading.Condition, ()
-    if kind is threading.Event:
-        return threading.Event, ()
+    if kind in _MADE_ANEW:
+        return _MADE_ANEW[kind], ()
     if kind is FunctionType and "<" in value.__qualname__:
         # A function made inside of a function has no name to be found by; its code is written instead.
         cells = tuple(cell.cell_contents for cell in value.__closure__ or ())
         return _make_function, (marshal.dumps(value.__code__), value.__module__, value.__defaults__, cells)
     if kind is WeakValueDictionary:
         return WeakValueDictionary, (dict(value),)
-    if kind is FakeKey:
-        state = {name: part for name, part in value.__dict__.items() if name != "lock"}
-        return _make_key, (state,)
-    if kind is FakeBucket:
-        # Objects and uploads are kept apart: see state.objects.
-        return _make_bucket, ({**value.__dict__, "keys": None, "multiparts": None},)
-    if kind is Queue:
-        # Messages are kept apart: see mends.queues.
-        return _make_queue, ({**value.__dict__, "held": None, "_messages": [], "_pending_messages": set()},)
-    return NotImplemented
+    writer = _WRITERS.get(kind)
+    return writer(value) if writer else NotImplemented
+
+
+def _write_key(key: FakeKey) -> Any:
+    return _make_key, ({name: part for name, part in vars(key).items() if name != "lock"},)
+
+
+def _write_bucket(bucket: FakeBucket) -> Any:
+    # Objects and uploads are kept apart: see state.objects.
+    return _make_bucket, ({**vars(bucket), "keys": None, "multiparts": None},)
+
+
+def _write_queue(queue: Queue) -> Any:
+    # Messages are kept apart: see mends.queues.
+    return _make_queue, ({**vars(queue), "held": None, "_messages": [], "_pending_messages": set()},)
+
+
+_MADE_ANEW: dict[type[Any], Callable[[], object]] = {
+    type(threading.Lock()): threading.Lock,
+    type(threading.RLock()): threading.RLock,
+    threading.Condition: threading.Condition,
+    threading.Event: threading.Event,
+}
+_WRITERS: dict[type[Any], Callable[[Any], Any]] = {
+    FakeKey: _write_key,
+    FakeBucket: _write_bucket,
+    Queue: _write_queue,
+}
 
 
 class _Pickler(pickle.Pickler):
@@ -117,7 +128,8 @@ def module_of(known: BackendDict[Any]) -> str:
 
 def backend_dict(module: str) -> BackendDict[Any]:
     """All backends of one of moto's packages."""
-    found: BackendDict[Any] = backends.get_backend(module)
+    every: Any = backends
+    found: BackendDict[Any] = every.get_backend(module)
     return found
 
 
@@ -126,24 +138,22 @@ def _make_function(code: bytes, module: str, defaults: tuple[Any, ...] | None, c
     return FunctionType(marshal.loads(code), scope, None, defaults, tuple(map(CellType, cells)))  # noqa: S302
 
 
-def _make_key(state: dict[str, Any]) -> FakeKey:
-    key = FakeKey.__new__(FakeKey)
-    key.__dict__.update(state)
-    key.lock = threading.Lock()
-    return key
+def _make_key(state: dict[str, Any]) -> Any:
+    return _make(FakeKey, {**state, "lock": threading.Lock()})
 
 
-def _make_bucket(state: dict[str, Any]) -> FakeBucket:
+def _make_bucket(state: dict[str, Any]) -> Any:
     from moto.s3.models import MultipartDict
 
-    bucket = FakeBucket.__new__(FakeBucket)
-    bucket.__dict__.update(state)
-    bucket.keys = _VersionedKeyStore()
-    bucket.multiparts = MultipartDict()
-    return bucket
+    return _make(FakeBucket, {**state, "keys": _VersionedKeyStore(), "multiparts": MultipartDict()})
 
 
-def _make_queue(state: dict[str, Any]) -> Queue:
-    queue = Queue.__new__(Queue)
-    queue.__dict__.update(state)
-    return queue
+def _make_queue(state: dict[str, Any]) -> Any:
+    return _make(Queue, state)
+
+
+def _make(kind: type[Any], state: dict[str, Any]) -> Any:
+    """An object of moto's without its constructor, which would do more than make it."""
+    made = object.__new__(kind)
+    made.__dict__.update(state)
+    return made

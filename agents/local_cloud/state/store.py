@@ -55,7 +55,7 @@ class Store:
         for module, account, region in files:
             known = backend_dict(module)
             if dict.get(known[account], region) is None:
-                shell = known.backend.__new__(known.backend)
+                shell = object.__new__(known.backend)
                 dict.__setitem__(known[account], region, shell)
         for place, path in files.items():
             backend = backend_dict(place[0])[place[1]][place[2]]
@@ -132,7 +132,7 @@ def _dump(backend: Any) -> tuple[bytes, bytes | None]:
     size = sum(map(len, parts.values()))
     written = None
     if getattr(backend, "_aside_size", None) != size:
-        backend._aside_size = size
+        vars(backend)["_aside_size"] = size
         written = dump(parts, known)
     return dump(main, known, names), written
 
