@@ -110,6 +110,9 @@ def supervisor_configuration(found: list[Service], sockets: Path) -> str:
         "",
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
+        "",
+        "[supervisorctl]",
+        f"serverurl=unix://{_escaped(sockets / 'supervisor.sock')}",
     ]
     for place, service in enumerate(found):
         sections += [
