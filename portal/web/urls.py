@@ -4,8 +4,51 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
+from portal.web.views import account, dashboard, runs, scripts, terraform_runs, workspaces
 from portal.web.views.health import healthz
 
+_workspace = "workspaces/<slug:workspace_id>/"
+_terraform = "terraform-runs/<slug:run_id>/"
+_script = "scripts/<slug:script_id>/"
+_run = "runs/<slug:run_id>/"
+_step = _run + "steps/<slug:step_id>/"
+
 urlpatterns: list[URLPattern] = [
+    path("", dashboard.dashboard, name="dashboard"),
+    path("live/", dashboard.dashboard_live, name="dashboard_live"),
     path("healthz", healthz, name="healthz"),
+    path("workspaces/", workspaces.workspace_list, name="workspace_list"),
+    path("workspaces/live/", workspaces.workspace_list_live, name="workspace_list_live"),
+    path("workspaces/new/", workspaces.workspace_new, name="workspace_new"),
+    path(_workspace, workspaces.workspace, name="workspace"),
+    path(_workspace + "live/", workspaces.workspace_live, name="workspace_live"),
+    path(_workspace + "stop/", workspaces.workspace_stop, name="workspace_stop"),
+    path(_workspace + "start/", workspaces.workspace_start, name="workspace_start"),
+    path(_workspace + "apply/", workspaces.workspace_apply, name="workspace_apply"),
+    path(_workspace + "destroy/", workspaces.workspace_destroy, name="workspace_destroy"),
+    path(_workspace + "credentials/", workspaces.workspace_credentials, name="workspace_credentials"),
+    path(_terraform, terraform_runs.terraform_run, name="terraform_run"),
+    path(_terraform + "live/", terraform_runs.terraform_run_live, name="terraform_run_live"),
+    path(_terraform + "approve/", terraform_runs.terraform_run_yes, name="terraform_run_approve"),
+    path(_terraform + "cancel/", terraform_runs.terraform_run_stop, name="terraform_run_cancel"),
+    path("scripts/", scripts.script_list, name="script_list"),
+    path("scripts/new/", scripts.script_new, name="script_new"),
+    path(_script, scripts.script, name="script"),
+    path(_script + "upload/", scripts.script_upload, name="script_upload"),
+    path(_script + "archive/", scripts.script_archive, name="script_archive"),
+    path(_script + "run/", scripts.script_run, name="script_run"),
+    path("runs/", runs.run_list, name="run_list"),
+    path(_run, runs.run, name="run"),
+    path(_run + "live/", runs.run_live, name="run_live"),
+    path(_run + "cancel/", runs.run_cancel, name="run_cancel"),
+    path(_run + "again/", runs.run_again, name="run_again"),
+    path(_step + "log/", runs.step_log, name="step_log"),
+    path(_step + "outputs/<path:path>", runs.step_output, name="step_output"),
+    path(_step + "preview/<path:path>", runs.step_preview, name="step_preview"),
+    path("account/", account.account, name="account"),
+    path("account/name/", account.account_name, name="account_name"),
+    path("account/ssh-keys/", account.ssh_key_add, name="ssh_key_add"),
+    path("account/ssh-keys/<slug:key_id>/remove/", account.ssh_key_remove, name="ssh_key_remove"),
+    path("account/tokens/", account.token_add, name="token_add"),
+    path("account/tokens/<slug:token_id>/remove/", account.token_remove, name="token_remove"),
 ]

@@ -18,9 +18,7 @@ def _told(request: HttpRequest, error: OrcaError) -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404, the same for what does not exist and what belongs to someone else."""
-    return _told(
-        request, NotFound("There is nothing here.", hint="It may have been removed, or is not yours.")
-    )
+    return _told(request, NotFound("There is nothing here.", hint="It may have been removed, or is not yours."))
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -43,6 +41,4 @@ def fault(request: HttpRequest) -> HttpResponse:
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
     """403: the form was open too long, or in another browser."""
     hint = "Go back, reload the page and send the form again."
-    return _told(
-        request, OrcaError("This form is no longer valid.", code="csrf_failed", hint=hint, status=403)
-    )
+    return _told(request, OrcaError("This form is no longer valid.", code="csrf_failed", hint=hint, status=403))

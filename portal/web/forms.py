@@ -1,0 +1,250 @@
+"""What people type into pages. Forms read and tidy; whether it is allowed is for the services to say."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from django import forms
+from django.core.files.uploadedfile import UploadedFile
+from django.http import QueryDict
+
+from portal.core.errors import OrcaError
+from portal.pipelines.models import ScriptVersion
+from portal.pipelines.services import LIMITS
+from portal.workspaces.models import Workspace
+
+
+def tell(form: forms.Form, error: OrcaError) -> None:
+    """Put what a service refused where a person sees it: on the field that it concerns, else above the form."""
+    for name, text in error.fields.items():
+        if name in form.fields:
+            form.add_error(name, text[:1].upper() + text[1:])
+    homeless = [text for name, text in error.fields.items() if name not in form.fields]
+    said = [] if error.message in error.fields.values() else [error.message]
+    above = " ".join(filter(None, [*said, *homeless, error.hint]))
+    if above:
+        form.add_error(None, above)
+
+
+class WorkspaceForm(forms.Form):
+    """A workspace to be built."""
+
+    name = forms.CharField(
+        max_length=60, help_text="What you call it. You can have several, for different work.", initial="Research"
+    )
+    instance_type = forms.ChoiceField(label="Size", choices=Workspace.Size.choices, widget=forms.RadioSelect)
+    volume_gb = forms.IntegerField(
+        label="Disk in GB", min_value=8, max_value=1000, initial=20, help_text="Room for packages and working files."
+    )
+    review = forms.BooleanField(
+        label="Show me the plan before anything is built",
+        required=False,
+        help_text="Terraform works out what it would make, and waits for your yes.",
+    )
+
+
+class DestroyForm(forms.Form):
+    """Taking a workspace down."""
+
+    delete_data = forms.BooleanField(required=False)
+    confirm_name = forms.CharField(required=False, max_length=80)
+
+
+class SeveralFiles(forms.ClearableFileInput):
+    """A file input that takes more than one."""
+
+    allow_multiple_selected = True
+
+
+class FilesField(forms.FileField):
+    """Several uploaded files."""
+
+    widget = SeveralFiles
+
+    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile[Any]]:
+        """All of them, each checked as one would be."""
+        given = data if isinstance(data, list | tuple) else [data]
+        return [super(FilesField, self).clean(item, initial) for item in given]
+
+
+class PathUpload:
+    """An upload that knows its folder: Django itself keeps only the last part of a file's name."""
+
+    def __init__(self, upload: UploadedFile[Any], path: str) -> None:
+        self.name: str | None = path
+        self.size: int | None = upload.size
+        self._upload = upload
+
+    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        """The contents, piece by piece."""
+        return self._upload.chunks(chunk_size)
+
+
+class UploadForm(forms.Form):
+    """The files of a version."""
+
+    files = FilesField(label="Files", allow_empty_file=True)  # type: ignore[assignment]
+    paths = forms.CharField(required=False, widget=forms.HiddenInput)
+    entrypoint = forms.CharField(
+        label="File to start",
+        required=False,
+        max_length=200,
+        help_text="Found by itself when it is called main.py, main.sh, run.py or app.py, or is the only one.",
+        widget=forms.TextInput(attrs={"placeholder": "main.py", "autocapitalize": "off", "spellcheck": "false"}),
+    )
+
+    def clean_paths(self) -> list[str]:
+        """Where the files lie in their folder, in their order; empty when the page did not say."""
+        try:
+            paths = json.loads(self.cleaned_data["paths"] or "[]")
+        except ValueError:
+            return []
+        return paths if isinstance(paths, list) and all(isinstance(path, str) for path in paths) else []
+
+    def uploads(self) -> list[PathUpload]:
+        """The files with their paths."""
+        files: list[UploadedFile[Any]] = self.cleaned_data["files"]
+        paths: list[str] = self.cleaned_data["paths"]
+        names = [upload.name or "" for upload in files]
+        fitting = len(paths) == len(names) and all(
+            PurePosixPath(path).name == name for path, name in zip(paths, names, strict=True)
+        )
+        chosen = paths if fitting else names
+        return [PathUpload(upload, path) for upload, path in zip(files, chosen, strict=True)]
+
+
+class ScriptForm(UploadForm):
+    """A new script."""
+
+    name = forms.CharField(max_length=80)
+    description = forms.CharField(required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
+    field_order = ("files", "paths", "name", "description", "entrypoint")
+
+
+class RunForm(forms.Form):
+    """A run to be started."""
+
+    workspace = forms.ChoiceField()
+    version = forms.TypedChoiceField(coerce=int)
+    arguments = forms.CharField(
+        required=False,
+        max_length=20_000,
+        help_text="As on a command line: “two words” in quotes count as one.",
+        widget=forms.TextInput(
+            attrs={"class": "mono", "placeholder": "--year 2024 'two words'", "spellcheck": "false"}
+        ),
+        strip=False,
+    )
+    name = forms.CharField(
+        label="Name of this run", required=False, max_length=120, help_text="To tell it from others. Else the script's."
+    )
+    seconds = forms.IntegerField(label="Longest time, in seconds", required=False)
+    memory_mb = forms.IntegerField(label="Memory, in MB", required=False)
+    output_mb = forms.IntegerField(label="Output, in MB", required=False)
+    processes = forms.IntegerField(label="Processes", required=False)
+    log_mb = forms.IntegerField(label="Log, in MB", required=False)
+
+    def __init__(
+        self, *args: Any, workspaces: Iterable[Workspace], versions: Iterable[ScriptVersion], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        _choose(self.fields["workspace"], [(w.pk, f"{w.name} ({w.get_state_display()})") for w in workspaces])
+        _choose(self.fields["version"], [(v.number, f"Version {v.number}, {v.entrypoint}") for v in versions])
+        for key, (default, least, most) in LIMITS.items():
+            limit = self.fields[key]
+            limit.widget.attrs |= {"placeholder": str(default), "min": least, "max": most}
+
+    def clean_arguments(self) -> list[str]:
+        """The words of the line, split as a shell does."""
+        try:
+            return shlex.split(self.cleaned_data["arguments"])
+        except ValueError as error:
+            raise forms.ValidationError("A quote is opened and not closed.") from error
+
+    @property
+    def environment_rows(self) -> list[tuple[str, str]]:
+        """The rows of variables as they were typed, without those that have no name."""
+        if not self.is_bound:
+            rows: list[tuple[str, str]] = self.initial.get("environment", [])
+            return rows
+        if not isinstance(self.data, QueryDict):
+            return []
+        pairs = zip(self.data.getlist("variable"), self.data.getlist("value"), strict=False)
+        return [(name.strip(), value) for name, value in pairs if name.strip()]
+
+    def environment(self) -> dict[str, str]:
+        """The variables; of two with one name the last counts."""
+        return dict(self.environment_rows)
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether something was said about limits or the name, so that it is shown."""
+        names = (*LIMITS, "name")
+        return any(self[name].errors or self[name].value() not in (None, "") for name in names)
+
+    def limits(self) -> dict[str, int]:
+        """The limits that were given."""
+        return {key: self.cleaned_data[key] for key in LIMITS if self.cleaned_data.get(key) is not None}
+
+
+def _choose(field: forms.Field, choices: list[tuple[Any, str]]) -> None:
+    if isinstance(field, forms.ChoiceField):
+        field.choices = choices
+        if len(choices) > 0:
+            field.initial = choices[0][0]
+
+
+class RunFilter(forms.Form):
+    """What of the runs to show."""
+
+    q = forms.CharField(
+        label="Search", required=False, widget=forms.TextInput(attrs={"placeholder": "Name", "type": "search"})
+    )
+    state = forms.ChoiceField(required=False)
+    script = forms.ChoiceField(required=False)
+    workspace = forms.ChoiceField(required=False)
+
+    def __init__(self, *args: Any, choices: Mapping[str, list[tuple[str, str]]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, pairs in choices.items():
+            _choose(self.fields[name], [("", "All"), *pairs])
+
+
+class NameForm(forms.Form):
+    """What one is called."""
+
+    name = forms.CharField(
+        required=False, max_length=120, widget=forms.TextInput(attrs={"autocomplete": "name"}), label="Your name"
+    )
+
+
+class SshKeyForm(forms.Form):
+    """A key to add."""
+
+    public_key = forms.CharField(
+        max_length=20_000,
+        widget=forms.Textarea(
+            attrs={"rows": 3, "class": "mono", "placeholder": "ssh-ed25519 AAAA… you@laptop", "spellcheck": "false"}
+        ),
+        help_text="The one line in <code>~/.ssh/id_ed25519.pub</code>. "
+        "No key yet? <code>ssh-keygen -t ed25519</code> makes one.",
+    )
+    key_name = forms.CharField(label="Name", max_length=80, required=False, help_text="Else the key's own comment.")
+
+
+class TokenForm(forms.Form):
+    """A token to make."""
+
+    token_name = forms.CharField(label="What is it for?", max_length=80, initial="")
+    days = forms.TypedChoiceField(
+        label="It works for",
+        coerce=lambda days: int(days) if days else None,
+        empty_value=None,
+        required=False,
+        choices=[("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "as long as it is not revoked")],
+        initial="90",
+    )

@@ -1,0 +1,123 @@
+"""Server-sent events for open pages (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+
+A ``Watch`` knows how to look at the database and what of it is news; one loop looks whenever something may have
+changed, and sends the news. The page's side is ``static/orca/live.js``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
+from django.http import StreamingHttpResponse
+
+from portal.core import live
+
+# A stream ends after this many seconds and the page opens a fresh one, so that deploys and lost logins take effect.
+LONGEST = 600.0
+# Between two looks, so that a burst of changes costs few.
+PAUSE = 0.1
+KEEP_ALIVE = b": still here\n\n"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event: ``swap`` (element id to HTML), ``lines`` or ``end``; ``number`` is where a reconnect goes on."""
+
+    kind: str
+    body: Any = None
+    number: int | None = None
+
+    def encode(self) -> bytes:
+        """As it goes over the wire."""
+        mark = "" if self.number is None else f"id: {self.number}\n"
+        return f"{mark}event: {self.kind}\ndata: {json.dumps(self.body)}\n\n".encode()
+
+
+class Watch(Protocol):
+    """Something that a page shows."""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What to listen to."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will change."""
+
+    def news(self) -> list[Event]:
+        """Look again; what differs from the last look. Runs in a thread of its own."""
+
+
+class Fragments:
+    """A watch of parts of a page, each drawn anew and sent when it has become different.
+
+    ``draw`` gives element ids and their HTML, and sets ``over`` once nothing more will change.
+    """
+
+    def __init__(self, *topics: str, draw: Callable[[], Mapping[str, str]]) -> None:
+        self.topics = topics
+        self.over = False
+        self._draw = draw
+        self._sent: dict[str, str] = {}
+
+    def news(self) -> list[Event]:
+        """The parts that changed; at first all of them."""
+        drawn = self._draw()
+        changed = {name: html for name, html in drawn.items() if self._sent.get(name) != html}
+        self._sent.update(changed)
+        return [Event("swap", changed)] if changed else []
+
+
+def stream(watch: Watch) -> StreamingHttpResponse:
+    """The response that an async view gives back."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(_events(watch), content_type="text/event-stream", headers=headers)
+
+
+async def _events(watch: Watch) -> AsyncIterator[bytes]:
+    woken = asyncio.Event()
+    listener = asyncio.create_task(_listen(watch.topics, woken))
+    began = time.monotonic()
+    try:
+        while time.monotonic() - began < LONGEST:
+            woken.clear()
+            for event in await _looked(watch):
+                yield event.encode()
+            if watch.over:
+                yield Event("end").encode()
+                return
+            await asyncio.sleep(PAUSE)
+            try:
+                await asyncio.wait_for(woken.wait(), live.TICK)
+            except TimeoutError:
+                yield KEEP_ALIVE
+    finally:
+        listener.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listener
+
+
+async def _listen(topics: tuple[str, ...], woken: asyncio.Event) -> None:
+    while True:
+        async for _ in live.changes(*topics):
+            woken.set()
+
+
+async def _looked(watch: Watch) -> list[Event]:
+    def look() -> list[Event]:
+        close_old_connections()
+        try:
+            return watch.news()
+        finally:
+            close_old_connections()
+
+    # Not in the request's own thread: a few threads, and so a few database connections, serve all open pages.
+    return await sync_to_async(look, thread_sensitive=False)()

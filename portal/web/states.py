@@ -1,0 +1,117 @@
+"""How states look and what they mean in plain words. Never by colour alone: a shape and a word go with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Look:
+    """A chip: ``tone`` is good, busy, wait, warn, bad or off; ``icon`` a name in icons.svg; ``moves`` turns it."""
+
+    label: str
+    tone: str
+    icon: str
+    moves: bool = False
+
+
+_UNKNOWN = Look("Unknown", "off", "question-circle-fill")
+
+RUN = {
+    "queued": Look("Queued", "wait", "clock"),
+    "running": Look("Running", "busy", "arrow-repeat", moves=True),
+    "succeeded": Look("Succeeded", "good", "check-circle-fill"),
+    "failed": Look("Failed", "bad", "x-circle-fill"),
+    "cancelled": Look("Cancelled", "off", "slash-circle-fill"),
+    "timed_out": Look("Timed out", "bad", "hourglass-split"),
+    "lost": Look("Lost", "bad", "question-circle-fill"),
+}
+WORKSPACE = {
+    "requested": Look("Requested", "busy", "arrow-repeat", moves=True),
+    "planning": Look("Planning", "busy", "arrow-repeat", moves=True),
+    "applying": Look("Building", "busy", "arrow-repeat", moves=True),
+    "ready": Look("Ready", "good", "check-circle-fill"),
+    "degraded": Look("Degraded", "warn", "exclamation-triangle-fill"),
+    "failed": Look("Failed", "bad", "x-circle-fill"),
+    "stopping": Look("Stopping", "busy", "arrow-repeat", moves=True),
+    "stopped": Look("Stopped", "off", "pause-circle-fill"),
+    "destroying": Look("Destroying", "busy", "arrow-repeat", moves=True),
+    "destroyed": Look("Destroyed", "off", "slash-circle-fill"),
+}
+TERRAFORM = {
+    "queued": Look("Queued", "wait", "clock"),
+    "planning": Look("Planning", "busy", "arrow-repeat", moves=True),
+    "planned": Look("Waits for your yes", "warn", "exclamation-circle-fill"),
+    "applying": Look("Applying", "busy", "arrow-repeat", moves=True),
+    "succeeded": Look("Succeeded", "good", "check-circle-fill"),
+    "failed": Look("Failed", "bad", "x-circle-fill"),
+    "cancelled": Look("Cancelled", "off", "slash-circle-fill"),
+}
+INSTANCE = {
+    "pending": Look("Starting", "busy", "arrow-repeat", moves=True),
+    "running": Look("Running", "good", "check-circle-fill"),
+    "unreachable": Look("Silent", "warn", "exclamation-triangle-fill"),
+    "stopping": Look("Stopping", "busy", "arrow-repeat", moves=True),
+    "stopped": Look("Stopped", "off", "pause-circle-fill"),
+    "terminated": Look("Terminated", "off", "slash-circle-fill"),
+}
+ACTION = {
+    "create": Look("add", "good", "plus-lg"),
+    "update": Look("change", "warn", "pencil"),
+    "replace": Look("replace", "warn", "arrow-repeat"),
+    "delete": Look("remove", "bad", "trash"),
+    "read": Look("read", "off", "eye"),
+    "no-op": Look("keep", "off", "check-lg"),
+}
+_KINDS = {"run": RUN, "workspace": WORKSPACE, "terraform": TERRAFORM, "instance": INSTANCE, "action": ACTION}
+
+
+def look_of(kind: str, state: str) -> Look:
+    """The look of a state of a run (also a step), workspace, Terraform run, instance or planned action."""
+    return _KINDS[kind].get(state, _UNKNOWN)
+
+
+WORKSPACE_WORDS = {
+    "requested": "Waiting for a worker to take it up.",
+    "planning": "Terraform works out what has to be made.",
+    "applying": "Being built. You can queue runs already: they start by themselves.",
+    "ready": "Everything is there and reports.",
+    "degraded": "Something in it does not do what it should.",
+    "failed": "It could not be built.",
+    "stopping": "Its instance is shutting down. Disk and data stay.",
+    "stopped": "Its instance is off and costs nothing; disk and data stay.",
+    "destroying": "Being taken down.",
+    "destroyed": "The instance is gone.",
+}
+_REASONS = {
+    "exit_code": "The script ended with an error of its own. Its last lines usually say why.",
+    "signal": "The script was killed by a signal.",
+    "memory_limit": "It needed more memory than its limit. Raise the limit, or work on less at a time.",
+    "time_limit": "It ran longer than its limit, and was stopped.",
+    "output_limit": "It left more in output/ than its limit allows.",
+    "process_limit": "It started more processes than its limit allows.",
+    "requirements_failed": "The packages in requirements.txt could not be installed. The log shows what pip said.",
+    "bundle_invalid": "The script's files arrived damaged. Upload them again.",
+    "bundle_missing": "The script's files were not in the bucket. Run it again.",
+    "entrypoint_missing": "The file that was to be started is not in this version.",
+    "cancelled": "Somebody stopped it.",
+    "lost": "Its instance vanished while it ran, and has not come back.",
+    "instance_lost": "Its instance vanished while it ran, and has not come back.",
+    "workspace_gone": "Its workspace was destroyed.",
+}
+_STATES = {
+    "queued": "Waiting for a free slot in the workspace.",
+    "running": "Running.",
+    "succeeded": "It ended well.",
+    "failed": "It failed.",
+    "cancelled": "It was cancelled.",
+    "timed_out": "It ran longer than its limit, and was stopped.",
+    "lost": "Its instance vanished while it ran, and has not come back.",
+}
+
+
+def run_words(state: str, reason: str) -> str:
+    """What became of a step, for somebody who has never seen an exit code."""
+    if state in ("failed", "lost", "timed_out") and reason in _REASONS:
+        return _REASONS[reason]
+    return _STATES.get(state, "")

@@ -1,0 +1,88 @@
+// What moves by itself: an element with data-live="/address" listens there for server-sent events.
+//   swap   {"element id": "html", …}   puts new contents into parts of the page
+//   lines  {…}                         goes to the element itself as the event "orca:lines" (see log.js)
+//   end                                nothing more will come
+// A hidden tab lets go of its stream, since a browser holds few of them, and catches up when it is shown again.
+(() => {
+  const HIDDEN_AFTER = 20_000;
+
+  function swap(fragments) {
+    for (const [id, html] of Object.entries(fragments)) {
+      const place = document.getElementById(id);
+      if (!place) continue;
+      const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
+      const open = [...place.querySelectorAll("details[open][id]")].map((details) => details.id);
+      const scrolled = [...place.querySelectorAll("[data-keep-scroll][id]")].map((e) => [e.id, e.scrollTop]);
+      place.innerHTML = html;
+      open.forEach((details) => document.getElementById(details)?.setAttribute("open", ""));
+      scrolled.forEach(([element, top]) => {
+        const found = document.getElementById(element);
+        if (found) found.scrollTop = top;
+      });
+      if (focused) document.getElementById(focused)?.focus();
+      window.htmx?.process(place);
+      window.orca.tick(place);
+    }
+  }
+
+  class Live {
+    constructor(element) {
+      this.element = element;
+      this.delay = 1000;
+      this.ended = false;
+      this.last = element.dataset.liveAfter ?? "";
+      document.addEventListener("visibilitychange", () => this.seen());
+      window.addEventListener("pagehide", () => this.stop());
+      window.addEventListener("pageshow", (event) => event.persisted && this.start());
+      this.start();
+    }
+
+    start() {
+      if (this.source || this.ended) return;
+      clearTimeout(this.retry);
+      const address = new URL(this.element.dataset.live, location.href);
+      if (this.last) address.searchParams.set("after", this.last);
+      const source = new EventSource(address);
+      this.source = source;
+      source.addEventListener("open", () => {
+        this.delay = 1000;
+        this.tell(true);
+      });
+      source.addEventListener("swap", (event) => swap(JSON.parse(event.data)));
+      source.addEventListener("lines", (event) => {
+        this.last = event.lastEventId;
+        this.element.dispatchEvent(new CustomEvent("orca:lines", { detail: JSON.parse(event.data), bubbles: true }));
+      });
+      source.addEventListener("end", () => {
+        this.ended = true;
+        this.stop();
+        this.element.dispatchEvent(new CustomEvent("orca:end", { bubbles: true }));
+      });
+      // The server ends long streams on purpose; a fresh one goes on where the last one stopped.
+      source.addEventListener("error", () => {
+        this.stop();
+        this.tell(false);
+        this.retry = setTimeout(() => this.start(), this.delay);
+        this.delay = Math.min(this.delay * 2, 30_000);
+      });
+    }
+
+    stop() {
+      clearTimeout(this.retry);
+      this.source?.close();
+      this.source = null;
+    }
+
+    seen() {
+      clearTimeout(this.hiding);
+      if (document.hidden) this.hiding = setTimeout(() => this.stop(), HIDDEN_AFTER);
+      else this.start();
+    }
+
+    tell(connected) {
+      for (const sign of document.querySelectorAll("[data-live-sign]")) sign.hidden = connected;
+    }
+  }
+
+  document.querySelectorAll("[data-live]").forEach((element) => new Live(element));
+})();

@@ -1,0 +1,160 @@
+"""Pages of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.middleware.csrf import get_token
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from portal.accounts.current import current_user
+from portal.core.errors import CloudFault, NotFound
+from portal.pipelines import services
+from portal.pipelines.models import State, Step
+from portal.pipelines.selectors import (
+    PREVIEW_BYTES,
+    log_lines,
+    log_link,
+    output_link,
+    output_text,
+    outputs_of,
+    run_get,
+    runs_of,
+    scripts_of,
+    step_get,
+)
+from portal.web.code_shown import code_html, markdown_html, sheet_of
+from portal.web.forms import RunFilter
+from portal.web.live import stream
+from portal.web.run_shown import RunWatch, log_window, run_shown
+from portal.web.states import RUN
+from portal.workspaces.selectors import workspaces_of
+
+PAGE = 25
+_MOST_LINES = 200_000
+
+
+@login_required
+@require_GET
+def run_list(request: HttpRequest) -> HttpResponse:
+    """All of a person's runs, those that fit the filter."""
+    owner = current_user(request)
+    form = RunFilter(
+        request.GET,
+        choices={
+            "state": [(state.value, RUN[state.value].label) for state in State],
+            "script": [(s.pk, s.name) for s in scripts_of(owner)],
+            "workspace": [(w.pk, w.name) for w in workspaces_of(owner)],
+        },
+    )
+    runs = runs_of(owner)
+    if form.is_valid():
+        chosen = form.cleaned_data
+        wanted: dict[str, Any] = {name: chosen[name] for name in ("state", "script", "workspace") if chosen[name]}
+        if chosen["q"]:
+            wanted["name__icontains"] = chosen["q"]
+        runs = runs.filter(**wanted)
+    page = Paginator(runs, PAGE).get_page(request.GET.get("page"))
+    filtered = any(request.GET.get(name) for name in form.fields)
+    return render(request, "web/runs/list.html", {"form": form, "page": page, "filtered": filtered})
+
+
+@login_required
+@require_GET
+def run(request: HttpRequest, run_id: str) -> HttpResponse:
+    """One run: how it goes, its log, what it made."""
+    shown = run_shown(current_user(request), run_id, request.GET.get("step", ""))
+    asked = request.GET.get("after", "")
+    after = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None
+    window = log_window(shown["step"], after=after)
+    shown |= {"log": window, "csrf_value": get_token(request)}
+    return render(request, "web/runs/page.html", shown)
+
+
+@login_required
+@require_GET
+async def run_live(request: HttpRequest, run_id: str) -> StreamingHttpResponse:
+    """Its moving parts, and its log as it grows; ends when the run has."""
+    owner = await sync_to_async(current_user)(request)
+    found = await sync_to_async(run_get)(owner=owner, run_id=run_id)
+    asked = request.GET.get("after", "")
+    after = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 0
+    watch = RunWatch(found, owner=owner, request=request, after=after)
+    return stream(watch)
+
+
+@login_required
+@require_POST
+def run_cancel(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Stop it."""
+    by = current_user(request)
+    services.run_cancel(run=run_get(owner=by, run_id=run_id), by=by)
+    return redirect("run", run_id=run_id)
+
+
+@login_required
+@require_POST
+def run_again(request: HttpRequest, run_id: str) -> HttpResponse:
+    """The same once more."""
+    owner = current_user(request)
+    made = services.run_again(run=run_get(owner=owner, run_id=run_id), by=owner)
+    return redirect("run", run_id=made.pk)
+
+
+def _step(request: HttpRequest, run_id: str, step_id: str) -> Step:
+    return step_get(run=run_get(owner=current_user(request), run_id=run_id), step_id=step_id)
+
+
+@login_required
+@require_GET
+def step_log(request: HttpRequest, run_id: str, step_id: str) -> HttpResponse | StreamingHttpResponse:
+    """The whole log as a file: from the bucket, or what there is of it while the step runs."""
+    step = _step(request, run_id, step_id)
+    if step.log_key:
+        return HttpResponseRedirect(log_link(step))
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in step.name)[:60]
+    headers = {"Content-Disposition": f'attachment; filename="{name}-log.txt"'}
+    return HttpResponse(_texts(step), content_type="text/plain; charset=utf-8", headers=headers)
+
+
+def _texts(step: Step) -> Iterator[str]:
+    for line in log_lines(step, most=_MOST_LINES):
+        yield f"{line.text}\n"
+
+
+@login_required
+@require_GET
+def step_output(request: HttpRequest, run_id: str, step_id: str, path: str) -> HttpResponse:
+    """An output: a link to the bucket that works for a while, to be saved or, with ``inline``, to be shown."""
+    link = output_link(_step(request, run_id, step_id), path, inline="inline" in request.GET)
+    response = HttpResponseRedirect(link)
+    response.headers["Cache-Control"] = "private, max-age=300"
+    return response
+
+
+@login_required
+@require_GET
+def step_preview(request: HttpRequest, run_id: str, step_id: str, path: str) -> HttpResponse:
+    """The beginning of a text output, as a part of a page."""
+    step = _step(request, run_id, step_id)
+    output = next((output for output in outputs_of(step) if output.path == path), None)
+    if output is None:
+        raise NotFound("There is no such output.")
+    shown: dict[str, Any] = {"output": output, "cut": output.size > PREVIEW_BYTES, "limit": PREVIEW_BYTES}
+    try:
+        text = output_text(step, path)
+    except (CloudFault, NotFound) as error:
+        return render(request, "web/runs/preview.html", shown | {"problem": error.message})
+    if output.kind == "table":
+        shown["sheet"] = sheet_of(text, tabs=path.lower().endswith(".tsv"), cut=shown["cut"])
+    elif output.kind == "markdown":
+        shown["prose"] = markdown_html(text)
+    else:
+        shown["code"] = code_html(text, path)
+    return render(request, "web/runs/preview.html", shown)

@@ -1,0 +1,79 @@
+"""What pages show of a workspace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Prefetch
+
+from portal.accounts.models import User
+from portal.accounts.selectors import ssh_keys_of
+from portal.pipelines.models import OPEN
+from portal.pipelines.selectors import runs_of
+from portal.web.states import WORKSPACE_WORDS
+from portal.web.terraform_shown import Progress, progress_of
+from portal.workspaces.models import Instance, TerraformRun, Workspace
+from portal.workspaces.selectors import instances_shown, ssh_address, workspace_get, workspaces_of
+
+State = Workspace.State
+
+
+@dataclass(frozen=True)
+class Actions:
+    """What may be done with a workspace now; each is what the services would allow."""
+
+    stop: bool
+    start: bool
+    apply: bool
+    destroy: bool
+    delete_data: bool
+
+
+def actions_of(workspace: Workspace) -> Actions:
+    """What the buttons offer. The services decide; this only hides what they would refuse."""
+    idle = workspace.active_run_id is None
+    gone = workspace.state == State.DESTROYED
+    return Actions(
+        stop=idle and workspace.state in {State.READY, State.DEGRADED},
+        start=idle and workspace.state == State.STOPPED,
+        apply=idle and workspace.state in {State.READY, State.DEGRADED, State.FAILED, State.DESTROYED},
+        destroy=idle and not gone and workspace.state != State.REQUESTED,
+        delete_data=idle and (not gone or workspace.data_kept) and workspace.state != State.REQUESTED,
+    )
+
+
+def workspaces_shown(owner: User) -> list[Workspace]:
+    """A person's workspaces with their instances at hand."""
+    alive = Instance.objects.exclude(state=Instance.State.TERMINATED).order_by("created_at")
+    return list(workspaces_of(owner).prefetch_related(Prefetch("instances", alive, to_attr="alive")))
+
+
+def workspace_shown(owner: User, workspace_id: str) -> dict[str, Any]:
+    """All that the page of a workspace shows. Raises NotFound."""
+    workspace = workspace_get(owner=owner, workspace_id=workspace_id)
+    history = list(workspace.terraform_runs.select_related("requested_by")[:6])
+    runs = list(runs_of(owner).filter(workspace=workspace)[:6])
+    return {
+        "workspace": workspace,
+        "words": WORKSPACE_WORDS.get(workspace.state, ""),
+        "actions": actions_of(workspace),
+        "progress": _progress_shown(workspace, history),
+        "history": history,
+        "instances": list(instances_shown(workspace)),
+        "ssh": ssh_address(workspace),
+        "has_key": ssh_keys_of(owner).exists(),
+        "can_lend": bool(workspace.outputs.get("user_role_arn")),
+        "runs": runs,
+        "busy": sum(run.state in OPEN for run in runs),
+    }
+
+
+def _progress_shown(workspace: Workspace, history: list[TerraformRun]) -> Progress | None:
+    """The run that holds the lock, or the newest one if it failed."""
+    if workspace.active_run is not None:
+        return progress_of(workspace.active_run, lines=12)
+    newest = history[0] if history else None
+    if newest is not None and newest.state == TerraformRun.State.FAILED:
+        return progress_of(newest, lines=12)
+    return None
