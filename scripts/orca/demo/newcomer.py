@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import httpx
 from botocore.exceptions import ClientError
+from httpx_sse import connect_sse
 
 from scripts.orca.console import ScriptError, say
 from scripts.orca.demo.client import Api, Browser
@@ -26,6 +27,7 @@ _FINAL = {"succeeded", "failed", "cancelled", "timed_out", "lost"}
 _MAIL_WITHIN = 30
 _BUILT_WITHIN = 600
 _RUN_WITHIN = 600
+_LINES_LEAST = 12
 
 
 @dataclass
@@ -126,24 +128,33 @@ def _upload(person: Newcomer) -> str:
 
 def _run(person: Newcomer, workspace: dict[str, Any], script: str) -> dict[str, Any]:
     asked = {"workspace": workspace["id"], "script": script, "arguments": ["--year", "2014"]}
-    run: dict[str, Any] = person.api.post("runs/", asked)
-    log = f"runs/{run['id']}/steps/{run['steps'][0]['id']}/log/"
+    run = person.api.post("runs/", asked)
+    log = [text for stream, text in _live_log(person, run["id"]) if stream != "orca"]
+    found: dict[str, Any] = person.api.wait(f"runs/{run['id']}/", lambda answer: answer["state"] in _FINAL, within=10)
+    step = found["steps"][0]
+    if found["state"] != "succeeded":
+        raise ScriptError(f"The run {found['state']}: {step['message']} ({step['reason']})")
+    if len(log) < _LINES_LEAST:
+        raise ScriptError(f"Only {len(log)} lines of the log came live: {log}")
+    return found
+
+
+def _live_log(person: Newcomer, run: str) -> Iterator[tuple[str, str]]:
+    """Stream and text of each line as the run's page gets them, until the run has ended; shows them, too."""
     deadline, shown = time.monotonic() + _RUN_WITHIN, 0
-    while True:
-        ended = run["state"] in _FINAL
-        for line in person.api.get(log, after=str(shown)):
-            shown = line["number"]
-            say(f"    | {line['text']}")
-        if ended:
-            break
-        if time.monotonic() > deadline:
-            raise ScriptError(f"The run is still {run['state']} after {_RUN_WITHIN} s.")
-        time.sleep(0.2)
-        run = person.api.get(f"runs/{run['id']}/")
-    step = run["steps"][0]
-    if run["state"] != "succeeded":
-        raise ScriptError(f"The run {run['state']}: {step['message']} ({step['reason']})")
-    return run
+    while time.monotonic() < deadline:
+        with connect_sse(person.browser.http, "GET", f"/runs/{run}/live/", params={"after": shown}) as source:
+            source.response.raise_for_status()
+            for event in source.iter_sse():
+                if event.event == "end":
+                    return
+                if time.monotonic() > deadline:
+                    break
+                for number, stream, text in event.json()["lines"] if event.event == "lines" else []:
+                    shown = number
+                    say(f"    | {text}")
+                    yield stream, text
+    raise ScriptError(f"The run has not ended after {_RUN_WITHIN} s.", f"Its page: {person.url}/runs/{run}/")
 
 
 def _fetch(person: Newcomer, run: dict[str, Any]) -> str:
