@@ -104,13 +104,31 @@ def _token(person: Newcomer) -> str:
 def _build(person: Newcomer) -> dict[str, Any]:
     made = person.api.post("workspaces/", {"name": "demo"})
     path = f"workspaces/{made['id']}/"
-    found: dict[str, Any] = person.api.wait(
-        path, lambda answer: answer["state"] in {"ready", "failed", "degraded"}, within=_BUILT_WITHIN
-    )
+    progress = Progress(person.api)
+    found: dict[str, Any] = person.api.wait(path, progress.is_over, within=_BUILT_WITHIN)
     if found["state"] != "ready":
         said = _terraform_said(person.api, path)
         raise ScriptError(f"The workspace is {found['state']}: {found['state_reason']}", detail=said)
     return found
+
+
+class Progress:
+    """Says how far Terraform is whenever that has changed."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._said = ""
+
+    def is_over(self, workspace: dict[str, Any]) -> bool:
+        """Whether the workspace is in a state that it stays in."""
+        text = str(workspace["state"])
+        if workspace["active_run"]:
+            run = self._api.get(f"terraform-runs/{workspace['active_run']}/")
+            text += f", {run['resources_done']} of {run['to_add']} resources" if run["to_add"] else ""
+        if text != self._said:
+            self._said = text
+            say(f"    | {text}")
+        return workspace["state"] in {"ready", "failed", "degraded"}
 
 
 def _terraform_said(api: Api, path: str) -> str:

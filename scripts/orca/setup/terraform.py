@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -56,10 +57,18 @@ def providers_ensure() -> None:
         os.environ.get(name, "") for name in ("ORCA_TF_MIRROR", "TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR")
     ]
     mark = fingerprint([*code, *versions, *surroundings])
-    if is_done("providers", mark) and (out / "terraform.rc").is_file():
+    if is_done("providers", mark) and _mirrors_are_there(out / "terraform.rc"):
         return
     _module("Terraform's providers", "portal.gateways.terraform_mirror", "--out", str(out))
     set_done("providers", mark)
+
+
+def _mirrors_are_there(configuration: Path) -> bool:
+    """Whether the configuration exists and every folder of providers that it names does, too."""
+    if not configuration.is_file():
+        return False
+    named = re.findall(r'^\s*path\s*=\s*"(.+)"', configuration.read_text(), re.MULTILINE)
+    return all(Path(path).is_dir() for path in named)
 
 
 def agent_ensure() -> None:

@@ -1,0 +1,71 @@
+"""The demo as a newcomer runs it: one command in a home of its own, from nothing to a result, and nothing left over."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.cloud import REPOSITORY, free_port
+
+pytestmark = pytest.mark.cloud
+
+_WITHIN = 420
+_STAGES = [
+    "sign up",
+    "confirm the e-mail address",
+    "get an API token",
+    "add an SSH key",
+    "build the workspace",
+    "upload the example",
+    "run it and read its log live",
+    "fetch what it made",
+    "log in with ssh",
+    "copy files both ways with scp",
+    "list the bucket with own credentials",
+]
+# What the test run has set for itself.
+_NOT_INHERITED = ("AWS_", "DATABASE_URL", "DJANGO_SETTINGS_MODULE", "EMAIL_BACKEND", "ORCA_", "SECRET_KEY")
+
+
+def _environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
+    return kept | {"ORCA_HOME": str(home), "ORCA_SSH_PORT": str(free_port())}
+
+
+def _processes_of(home: Path) -> list[str]:
+    """Command lines of processes that have anything to do with ``home``."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+            if str(home).encode() in told:
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+def test_the_demo_walks_the_whole_way_and_leaves_nothing_running(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    ports = ["--port", str(free_port()), "--cloud-port", str(free_port())]
+    done = subprocess.run(
+        [str(REPOSITORY / "scripts" / "run"), *ports, "--demo", "--exit"],
+        cwd=tmp_path,
+        env=_environment(home),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_WITHIN,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["demo"] == "ok"
+    assert [stage["name"] for stage in result["stages"]] == _STAGES
+    assert result["facts"]["ssh"].startswith("ssh ")
+    assert "# Seattle's weather in 2014" in done.stdout
+    assert _processes_of(home) == []
