@@ -40,6 +40,7 @@ class Reason:
     SIGNAL: Final = "signal"
     TIME_LIMIT: Final = "time_limit"
     MEMORY_LIMIT: Final = "memory_limit"
+    PROCESS_LIMIT: Final = "process_limit"
     DISK_LIMIT: Final = "disk_limit"
     OUTPUT_LIMIT: Final = "output_limit"
     OUTPUT_FAILED: Final = "output_failed"

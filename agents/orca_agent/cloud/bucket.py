@@ -61,7 +61,7 @@ class S3Bucket:
             base = f"https://{name}.s3.{self._client.region}.{dns_suffix(self._client.region)}"
         return f"{base}/{encode(key, safe='/')}" + (f"?{query_string(query)}" if query is not None else "")
 
-    def get(self, key: str, *, bucket: str = "", attempts: int = 6) -> Stored:
+    def get(self, key: str, *, bucket: str = "", attempts: int = 8) -> Stored:
         answer = self._client.call("GET", self.url(key, bucket=bucket), {}, attempts=attempts)
         return Stored(answer.body, answer.headers.get("etag", ""))
 

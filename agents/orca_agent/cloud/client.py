@@ -23,7 +23,7 @@ from agents.orca_agent.cloud.transport import (
     Transport,
 )
 
-ATTEMPTS: Final = 6
+ATTEMPTS: Final = 8
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 5.0
 EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId"})
@@ -126,7 +126,7 @@ class Client:
                     service=self.service,
                     now=self._clock(),
                 )
-                return self._send(method, url, signed, body, timeout, into, limit)
+                return self._send(method, url, signed, body, timeout=timeout, into=into, limit=limit)
             except CloudError as error:
                 refused = error.code in EXPIRED
                 if attempt == attempts or not (error.retryable or refused):
@@ -140,6 +140,7 @@ class Client:
         url: str,
         headers: Mapping[str, str],
         body: Body,
+        *,
         timeout: float,
         into: Optional[BinaryIO],
         limit: int,

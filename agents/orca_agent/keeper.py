@@ -1,0 +1,100 @@
+"""Keeps house while steps run: messages stay hidden, the disk does not fill up, no process is left without a parent."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Callable, Final, Set
+
+from agents.orca_agent.events import Reason
+from agents.orca_agent.layout import Layout
+from agents.orca_agent.steps import process, processes
+from agents.orca_agent.work import Work
+
+log = logging.getLogger(__name__)
+
+VISIBILITY: Final = 60
+RENEW_EVERY: Final = 15.0
+LOOK_EVERY: Final = 3.0
+MB: Final = 1024 * 1024
+LOW_DISK_MB: Final = 256
+
+
+class Keeper:
+    """``warm_pid`` tells the process id of the warm interpreter, which is no orphan."""
+
+    def __init__(
+        self,
+        work: Work,
+        layout: Layout,
+        warm_pid: Callable[[], int],
+        *,
+        free_mb: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free // MB,
+    ) -> None:
+        self._work = work
+        self._layout = layout
+        self._warm_pid = warm_pid
+        self._free_mb = free_mb
+        self._suspects: Set[int] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        renewed = time.monotonic()
+        while not self._stop.wait(LOOK_EVERY):
+            try:
+                if time.monotonic() - renewed >= RENEW_EVERY:
+                    renewed = time.monotonic()
+                    self._work.renew(VISIBILITY)
+                if not self._work.idle:
+                    self.spare_disk()
+                self.bury_orphans()
+            except Exception:
+                log.exception("housekeeping")
+
+    def spare_disk(self) -> None:
+        """When the disk is nearly full, the step that has most on it must go before the others suffer."""
+        if self._free_mb(self._layout.work) < LOW_DISK_MB:
+            log.warning("the disk is nearly full")
+            self._work.stop_largest(self._size_of, Reason.DISK_LIMIT)
+
+    def _size_of(self, step: str) -> int:
+        return sum(_size(folder) for folder in self._layout.work.glob(f"{step}-*"))
+
+    def bury_orphans(self) -> None:
+        """Kill children that we do not know: what a step has left whose warden was killed.
+
+        A child counts as unknown when it was so twice in a row, because one that has just started may be.
+        """
+        known = process.live | {self._warm_pid()}
+        found = {child.pid for child in processes.descendants_cheaply(os.getpid()) if child.parent == os.getpid()}
+        for pid in found - known & self._suspects:
+            processes.send(pid, signal.SIGKILL)
+            try:
+                os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                continue
+        self._suspects = found - known
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for _, _, files, descriptor in os.fwalk(folder, follow_symlinks=False):
+        for name in files:
+            try:
+                total += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_blocks * 512
+            except OSError:
+                continue
+    return total

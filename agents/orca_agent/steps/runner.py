@@ -1,0 +1,257 @@
+"""The life of one step: prepare, run, store what it leaves, say how it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Callable, ContextManager, Final, List, Mapping, Optional, Sequence, Tuple
+
+from agents.orca_agent.account import Account
+from agents.orca_agent.cloud.bucket import Bucket
+from agents.orca_agent.cloud.errors import CloudError
+from agents.orca_agent.events import (
+    FAILED,
+    MAX_MESSAGE,
+    SUCCEEDED,
+    Event,
+    LogSummary,
+    Reason,
+    StepFinished,
+    StepStarted,
+)
+from agents.orca_agent.ids import new_id
+from agents.orca_agent.layout import Layout
+from agents.orca_agent.orders import Task
+from agents.orca_agent.steps import bundle, command, environments, outputs
+from agents.orca_agent.steps.control import GRACE, HANDED_BACK, StepControl
+from agents.orca_agent.steps.failure import StepFailed, StepStopped
+from agents.orca_agent.steps.log import StepLogger
+from agents.orca_agent.steps.process import Ending, Order, WarmStarter, start
+from agents.orca_agent.steps.pump import Sink, Tail, pump
+from agents.orca_agent.steps.result import report, result_prefix
+from agents.orca_agent.steps.verdict import STOPPED, Verdict, judge
+
+log = logging.getLogger(__name__)
+
+MB: Final = 1024 * 1024
+DISK_RESERVE_MB: Final = 512
+SPARE_PROCESSES: Final = 512
+BUILD_SECONDS: Final = 1_800.0
+WARDEN_LATE: Final = 60.0
+
+Started = Callable[[int, int, int], object]
+"""Told of a warden's process id and start time, and of the session of what it started."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all steps of an instance share."""
+
+    layout: Layout
+    account: Account
+    bucket: Bucket
+    bucket_name: str
+    bundles: bundle.BundleStore
+    environments: environments.EnvironmentStore
+    warm: Optional[WarmStarter]
+    emit: Callable[[Event], object]
+    boot_id: str
+    slots: int
+    passed_on: Mapping[str, str]
+
+
+def run_step(around: Surroundings, task: Task, control: StepControl, started: Started) -> Optional[StepFinished]:
+    """Run a task to its end and report it. None: it was stopped because it is handed back, and nothing is said."""
+    folder = around.layout.work / f"{task.step}-{task.attempt}-{secrets.token_hex(4)}"
+    folder.mkdir(0o711)
+    try:
+        with (folder / "log.txt").open("w+b") as file:
+            (folder / "log.txt").chmod(0o600)
+            return _StepRun(around, task, control, folder, file).run(started)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _StepRun:
+    def __init__(self, around: Surroundings, task: Task, control: StepControl, folder: Path, log_file: BinaryIO):
+        self.around = around
+        self.task = task
+        self.control = control
+        self.folder = folder
+        self.script = folder / "script"
+        self.log_file = log_file
+        self.log = StepLogger(task, log_file, around.emit)
+        self.base = command.base_environment(around.account, around.passed_on)
+        self.prefix = result_prefix(task.run, task.step, task.attempt)
+        self.ending = Ending()
+
+    def run(self, started: Started) -> Optional[StepFinished]:
+        task, began = self.task, time.time()
+        self.around.emit(StepStarted(new_id(began), began, task.run, task.step, task.attempt, self.around.boot_id))
+        verdict = self._verdict(started)
+        ended = time.time()
+        verdict, stored = self._store_outputs(verdict)
+        if self.control.reason == HANDED_BACK:
+            return None
+        finished = StepFinished(
+            id=new_id(),
+            at=time.time(),
+            run=task.run,
+            step=task.step,
+            attempt=task.attempt,
+            state=verdict.state,
+            exit_code=verdict.exit_code,
+            signal=verdict.signal,
+            reason=verdict.reason,
+            message=self.log.masker.mask_text(verdict.message)[:MAX_MESSAGE],
+            started_at=began,
+            finished_at=ended,
+            peak_memory_mb=self.ending.peak_memory_mb,
+            cpu_seconds=self.ending.cpu_seconds,
+            log=self._store_log(),
+            outputs=stored.outputs,
+            outputs_truncated=stored.over_limit > 0 or not stored.listed_all,
+        )
+        report(self.around.bucket, self.around.emit, finished)
+        return finished
+
+    def _verdict(self, started: Started) -> Verdict:
+        """How preparing and running went, whatever happened there."""
+        try:
+            with ExitStack() as held:
+                argv, warm = self._prepare(held)
+                environment = command.step_environment(self.task, self.base, self.around.bucket_name, self.folder)
+                order = self._order(argv, environment, self.task.limits.seconds)
+                self.ending = self._execute(order, self.log, ("out", "err"), warm, started)
+            return judge(self.ending, self.task.limits, self.control.reason)
+        except StepStopped:
+            return STOPPED.get(self.control.reason, STOPPED[Reason.CANCELLED])
+        except StepFailed as failure:
+            return Verdict(FAILED, failure.reason, failure.message)
+        except (CloudError, OSError) as error:
+            log.warning("step %s: %r", self.task.step, error)
+            return Verdict(FAILED, Reason.AGENT_FAILED, f"The agent could not run it: {error}")
+
+    def _prepare(self, held: ExitStack) -> Tuple[List[str], Optional[WarmStarter]]:
+        """Everything that the program needs; what it is, and the warm interpreter if it may start there."""
+        task, account = self.task, self.around.account
+        self.control.check()
+        packed = self.around.bundles.fetch(task.script)
+        self.control.check()
+        self.script.mkdir(0o700)
+        bundle.unpack(packed, self.script)
+        for folder in (self.script / "output", self.folder / "tmp"):
+            folder.mkdir(exist_ok=True)
+        argv = command.arguments(task, self.script)
+        warm = self.around.warm if command.may_start_warm(task, self.script) else None
+        account.own_tree(self.script)
+        account.own(self.folder / "tmp")
+        self.script.chmod(0o755)
+        if account.uid is None and os.geteuid() == 0:
+            self.log.say(f"This runs as root, because there is no user {account.name} that it could run as.")
+        if task.script.requirements is not None:
+            environment = held.enter_context(self._environment(task.script.requirements))
+            argv[0] = str(environments.interpreter(environment))
+        return (argv[1:] if warm else argv), warm
+
+    def _environment(self, requirements: str) -> ContextManager[Path]:
+        path = self.script / requirements
+        if not path.is_file():
+            raise StepFailed(Reason.REQUIREMENTS_FAILED, f"There is no file {requirements!r} in the bundle.")
+        key = environments.environment_key(path.read_bytes(), self.task.script.sha256)
+
+        def run(argv: Sequence[str]) -> Tuple[int, List[str]]:
+            tail = Tail(self.log)
+            order = self._order(argv, self.base, BUILD_SECONDS)
+            ending = self._execute(order, tail, ("orca", "orca"))
+            self.control.check()
+            verdict = judge(ending, self.task.limits, "")
+            told = [verdict.message] if ending.reason or ending.failed else []
+            return (1 if ending.exit_code is None else ending.exit_code), tail.lines() + told
+
+        def make(folder: Path) -> None:
+            self.log.say(f"Installing {requirements} …")
+            self.log.flush()
+            began = time.monotonic()
+            environments.build(folder, path, run)
+            self.log.say(f"Installed in {time.monotonic() - began:.1f} s.")
+
+        return self.around.environments.hold(key, make, self.control.check)
+
+    def _order(self, argv: Sequence[str], environment: Mapping[str, str], seconds: float) -> Order:
+        limits = self.task.limits
+        free = shutil.disk_usage(self.folder).free // MB
+        return Order(
+            argv=argv,
+            environment=environment,
+            folder=self.script,
+            account=self.around.account,
+            seconds=seconds,
+            memory_mb=limits.memory_mb,
+            processes=limits.processes,
+            all_processes=limits.processes * self.around.slots + SPARE_PROCESSES,
+            file_mb=max(DISK_RESERVE_MB // 8, free - DISK_RESERVE_MB),
+            grace=GRACE,
+        )
+
+    def _execute(
+        self,
+        order: Order,
+        sink: Sink,
+        streams: Tuple[str, str],
+        warm: Optional[WarmStarter] = None,
+        started: Optional[Started] = None,
+    ) -> Ending:
+        process = start(order, warm)
+        try:
+            if started is not None:
+                started(process.pid, process.start, process.session)
+            self.control.attach(process)
+            return pump(process, sink, seconds=order.seconds + order.grace + WARDEN_LATE, streams=streams)
+        finally:
+            self.control.detach()
+            process.close()
+
+    def _store_outputs(self, verdict: Verdict) -> Tuple[Verdict, outputs.Uploaded]:
+        """Also of a step that has failed: what there is may tell why."""
+        if not self.script.exists() or self.control.reason == HANDED_BACK:
+            return verdict, outputs.Uploaded()
+        limit = self.task.limits.output_mb
+        try:
+            stored = outputs.upload(
+                self.script / "output",
+                self.prefix + "output/",
+                self.around.bucket,
+                self.around.account,
+                limit_mb=limit,
+                say=self.log.say,
+            )
+        except (CloudError, OSError) as error:
+            self.log.say(f"The outputs could not be stored: {error}")
+            failed = replace(
+                verdict, state=FAILED, reason=Reason.OUTPUT_FAILED, message="Its outputs could not be stored."
+            )
+            return (failed if verdict.state == SUCCEEDED else verdict), outputs.Uploaded(listed_all=False)
+        if stored.over_limit:
+            message = f"Its outputs exceed the limit of {limit} MB; {stored.over_limit} files were not stored."
+            self.log.say(message)
+            if verdict.state == SUCCEEDED:
+                verdict = replace(verdict, state=FAILED, reason=Reason.OUTPUT_LIMIT, message=message)
+        return verdict, stored
+
+    def _store_log(self) -> LogSummary:
+        key = self.prefix + "log.txt"
+        summary = self.log.finish(key)
+        size = os.fstat(self.log_file.fileno()).st_size
+        try:
+            self.around.bucket.upload(key, self.log_file.fileno(), size, "text/plain; charset=utf-8")
+        except CloudError as error:
+            log.warning("the log of step %s could not be stored: %s", self.task.step, error)
+            return replace(summary, key="")
+        return summary

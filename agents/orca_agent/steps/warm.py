@@ -1,0 +1,138 @@
+"""The warm interpreter: a process that has imported what scripts usually import, and forks for each of them.
+
+It runs as the steps' user and knows no credentials. The agent sends it, over the socket that is its
+descriptor 0, one byte and three descriptors: the channel, the output and the error stream of a step. It
+forks a warden for them (see `warden`), which forks once more; that process becomes the step and runs the
+script as ``python script.py`` would.
+"""
+
+from __future__ import annotations
+
+import builtins
+import gc
+import importlib
+import importlib.machinery
+import io
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+import types
+
+from agents.orca_agent.steps import warden
+from agents.orca_agent.steps.preload import PRELOAD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Mapping, Optional
+
+
+def preload() -> None:
+    """Import what is there; an image may leave out parts of the standard library."""
+    for name in PRELOAD:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    gc.collect()
+    gc.freeze()
+
+
+def serve(server: socket.socket) -> Optional[warden.Warden]:
+    """Fork a warden for every three descriptors that come. Returns in the process that becomes a step, or at the end.
+
+    Returning, instead of running the script from here, keeps our frames out of the script's stack.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        byte, descriptors, _, _ = socket.recv_fds(server, 1, 3)
+        if not byte:
+            return None
+        if os.fork() == 0:
+            server.close()
+            return begin(descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def begin(descriptors: List[int]) -> warden.Warden:
+    """In a fork: be the warden of a step until it ends; or, in the fork after that, return to become the step."""
+    channel, out, err = descriptors
+    os.setsid()
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.close(out)
+    os.close(err)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    try:
+        watching = warden.Warden(*warden.read_order(channel), channel)
+    except (EOFError, OSError):
+        os._exit(1)
+    if not watching.begin():
+        watching.watch()
+        os._exit(0)
+    return watching
+
+
+def prepare(order: Mapping[str, Any], report: int) -> str:
+    """In the step's process: limits, environment, arguments. Returns the script's path."""
+    warden.settle(order, report)
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    time.tzset()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    sys.argv = list(order["argv"])
+    path = os.path.abspath(sys.argv[0])  # noqa: PTH100 (pathlib is not ours to rely on here)
+    sys.path[0] = os.path.dirname(path)  # noqa: PTH120
+    for name in [name for name in sys.modules if name.partition(".")[0] == "agents"]:
+        del sys.modules[name]  # a script may have an ``agents`` of its own
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
+    return path
+
+
+def run(path: str) -> None:
+    """Run a script as ``__main__``. An exception is shown as the interpreter would, without our own frames."""
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__file__=path, __builtins__=builtins, __cached__=None)
+    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
+    sys.modules["__main__"] = main
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            source = file.read()
+        try:
+            code = compile(source, path, "exec")
+        except (SyntaxError, ValueError) as error:
+            traceback.print_exception(type(error), error, None)
+            sys.exit(1)
+        exec(code, main.__dict__)  # noqa: S102 (this is what it is for)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        trace = error.__traceback__.tb_next if error.__traceback__ else None
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        if isinstance(error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        sys.exit(1)
+
+
+def main() -> None:
+    """Serve until the agent closes the socket."""
+    server = socket.socket(fileno=os.dup(0))
+    preload()
+    watching = serve(server)
+    if watching is None:
+        return
+    try:
+        path = prepare(watching.order, watching.report)
+    except BaseException as error:
+        warden.complain(error)
+    os.close(warden.REPORT)
+    run(path)

@@ -1,0 +1,299 @@
+"""The steps in hand: messages come in, their tasks run as slots are free, and the messages go when all is told."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import Callable, Deque, Dict, Final, FrozenSet, List, Optional, Tuple
+
+from agents.orca_agent.cloud.errors import CloudError
+from agents.orca_agent.cloud.queue import Message, Queue
+from agents.orca_agent.events import FAILED, LOST, Reason, RunningStep, StepFinished
+from agents.orca_agent.fields import ProtocolError
+from agents.orca_agent.journal import Guard, Journal, Record, StepKey, this_machine
+from agents.orca_agent.orders import AnyTask, InvalidTask, parse_tasks
+from agents.orca_agent.steps.control import HANDED_BACK, StepControl
+from agents.orca_agent.steps.result import earlier_result, finish_unstarted
+from agents.orca_agent.steps.runner import Surroundings, run_step
+from agents.orca_agent.steps.verdict import STOPPED, Verdict
+
+log = logging.getLogger(__name__)
+
+ACKNOWLEDGE_AFTER: Final = 11 * 3600.0
+"""SQS hides a message for 12 hours at most."""
+
+LEFT_BEHIND: Final = Verdict(LOST, Reason.AGENT_FAILED, "The agent stopped while it ran.")
+
+
+@dataclass(eq=False)
+class Delivery:
+    """A message in hand. ``left`` counts its tasks that have not ended, ``untold`` are those that ended unsaid."""
+
+    message: Message
+    record: Record
+    left: int
+    since: float
+    untold: List[StepKey] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Job:
+    """A task of a delivery, waiting or running."""
+
+    task: AnyTask
+    delivery: Delivery
+    control: StepControl = field(default_factory=StepControl)
+    running: bool = False
+
+    @property
+    def key(self) -> StepKey:
+        return StepKey(self.task.run, self.task.step, self.task.attempt)
+
+
+class Work:
+    """Any thread may call; each step runs in a thread of its own. ``changed`` is called at starts and ends."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        queue: Queue,
+        journal: Journal,
+        *,
+        workspace: str,
+        changed: Callable[[], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._around = around
+        self._queue = queue
+        self._journal = journal
+        self._workspace = workspace
+        self._tell = changed
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._waiting: Deque[Job] = deque()
+        self._jobs: Dict[StepKey, Job] = {}
+        self._deliveries: List[Delivery] = []
+        self._cancelled: FrozenSet[str] = frozenset()
+        self._running = 0
+        self._machine = this_machine()
+        self._accepting = True
+
+    # --- what others ask
+
+    def running(self) -> Tuple[RunningStep, ...]:
+        """The steps that are held, running or waiting for a slot of their own."""
+        with self._changed:
+            return tuple(RunningStep(key.step, key.attempt) for key in self._jobs)
+
+    @property
+    def idle(self) -> bool:
+        with self._changed:
+            return not self._jobs
+
+    def free_slots(self, timeout: float) -> int:
+        """How many more tasks may come; waits for the first. 0: none within ``timeout``, or none are wanted."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._accepting and self._free() > 0, timeout)
+            return max(0, self._free()) if self._accepting else 0
+
+    def wait_idle(self, timeout: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._jobs, timeout)
+
+    def _free(self) -> int:
+        return self._around.slots - self._running - len(self._waiting)
+
+    # --- messages
+
+    def accept(self, message: Message) -> None:
+        """Take a message that was received."""
+        try:
+            tasks = parse_tasks(message.body, self._workspace)
+        except ProtocolError as error:
+            log.error("message %s is refused: %s", message.id, error)
+            self._give_back(message.receipt)
+            return
+        with self._changed:
+            accepting = self._accepting
+            known = [job.delivery for job in self._jobs.values() if job.delivery.message.id == message.id]
+            if known:  # it came again while we hold it: from now on the new receipt counts
+                known[0].message = message
+                known[0].record = replace(known[0].record, receipt=message.receipt)
+                return
+        if not accepting:
+            self._give_back(message.receipt)
+            return
+        keys = tuple(StepKey(task.run, task.step, task.attempt) for task in tasks)
+        delivery = Delivery(message, Record(message.id, message.receipt, self._machine, keys), 0, self._clock())
+        self._journal.write(delivery.record)
+        with self._changed:
+            jobs = [job for job in (Job(task, delivery) for task in tasks) if job.key not in self._jobs]
+            self._jobs.update((job.key, job) for job in jobs)
+            self._waiting += jobs
+            delivery.left = len(jobs)
+            if jobs:
+                self._deliveries.append(delivery)
+            self._start_what_fits()
+        if not jobs:  # another message holds all of it already
+            self._release(delivery)
+        self._tell()
+
+    def _start_what_fits(self) -> None:
+        while self._waiting and self._running < self._around.slots:
+            job = self._waiting.popleft()
+            job.running = True
+            self._running += 1
+            threading.Thread(target=self._run, args=(job,), name=f"step {job.task.step}", daemon=True).start()
+
+    def _run(self, job: Job) -> None:
+        try:
+            told = self._run_or_tell(job) is not None
+        except Exception:
+            log.exception("step %s", job.task.step)
+            verdict = Verdict(FAILED, Reason.AGENT_FAILED, "The agent met an error of its own.")
+            told = self._tell_end(job, verdict) is not None
+        self._end(job, told=told)
+
+    def _run_or_tell(self, job: Job) -> Optional[StepFinished]:
+        if job.control.reason == HANDED_BACK:
+            return None
+        if job.delivery.message.receives > 1:
+            earlier = earlier_result(self._around.bucket, job.key)
+            if earlier is not None:
+                self._around.emit(earlier)
+                return earlier
+        if isinstance(job.task, InvalidTask):
+            return self._tell_end(job, Verdict(FAILED, Reason.TASK_INVALID, job.task.problem))
+        with self._changed:
+            cancelled = job.task.step in self._cancelled
+        if cancelled or job.control.reason == Reason.CANCELLED:
+            return self._tell_end(job, STOPPED[Reason.CANCELLED])
+
+        def started(pid: int, start: int, session: int) -> None:
+            self._journal.guard(job.delivery.record, job.task.step, Guard(pid, start, session))
+
+        return run_step(self._around, job.task, job.control, started)
+
+    def _tell_end(self, job: Job, verdict: Verdict) -> StepFinished:
+        return finish_unstarted(self._around.bucket, self._around.emit, job.key, verdict)
+
+    def _end(self, job: Job, *, told: bool) -> None:
+        delivery = job.delivery
+        with self._changed:
+            self._running -= 1
+            self._jobs.pop(job.key, None)
+            delivery.left -= 1
+            if not told:
+                delivery.untold.append(job.key)
+            done = delivery.left == 0
+            if done:
+                self._deliveries.remove(delivery)
+            self._start_what_fits()
+            self._changed.notify_all()
+        self._tell()
+        if done:
+            self._release(delivery)
+
+    def _release(self, delivery: Delivery) -> None:
+        """The message of a delivery whose tasks have all ended, or were all stopped, leaves our hands."""
+        if delivery.record.acknowledged:
+            for key in delivery.untold:
+                finish_unstarted(self._around.bucket, self._around.emit, key, LEFT_BEHIND)
+        elif delivery.untold:
+            self._give_back(delivery.message.receipt)
+        else:
+            try:
+                self._queue.delete(delivery.message.receipt)
+            except CloudError as error:
+                log.warning("message %s could not be deleted: %s", delivery.message.id, error)
+        self._journal.remove(delivery.message.id)
+
+    def _give_back(self, receipt: str) -> None:
+        try:
+            self._queue.set_visibility(receipt, 0)
+        except CloudError as error:
+            log.warning("a message could not be given back: %s", error)
+
+    # --- what is wanted of us
+
+    def cancel(self, steps: FrozenSet[str]) -> None:
+        """These steps are not wanted any more, now or when they come."""
+        with self._changed:
+            fresh = steps - self._cancelled
+            self._cancelled = steps
+            jobs = [job for job in self._jobs.values() if job.task.step in fresh]
+            early = [job for job in jobs if not job.running]
+            for job in early:
+                self._waiting.remove(job)
+                job.running = True
+                self._running += 1  # `_end` takes it off again
+        for job in jobs:
+            job.control.stop(Reason.CANCELLED)
+        for job in early:
+            self._run(job)
+
+    def stop_accepting(self) -> List[str]:
+        """Take no more, and give back what has not started; returns the ids of those steps."""
+        with self._changed:
+            self._accepting = False
+            whole = [d for d in self._deliveries if not self._any_running(d)]
+            jobs = [job for job in self._jobs.values() if job.delivery in whole]
+            for job in jobs:
+                self._waiting.remove(job)
+                del self._jobs[job.key]
+            self._deliveries = [d for d in self._deliveries if d not in whole]
+            self._changed.notify_all()
+        for delivery in whole:
+            delivery.untold = list(delivery.record.steps)
+            self._release(delivery)
+        return [job.task.step for job in jobs]
+
+    def resume_accepting(self) -> None:
+        with self._changed:
+            self._accepting = True
+            self._changed.notify_all()
+
+    def _any_running(self, delivery: Delivery) -> bool:
+        return any(job.running for job in self._jobs.values() if job.delivery is delivery)
+
+    def hand_back_running(self, grace: float) -> List[str]:
+        """Stop what runs and give its messages back; returns the ids of those steps. Wait with `wait_idle`."""
+        with self._changed:
+            jobs = list(self._jobs.values())
+            self._waiting.clear()
+        for job in jobs:
+            job.control.stop(HANDED_BACK, grace)
+            if not job.running:
+                self._end_waiting(job)
+        return [job.task.step for job in jobs]
+
+    def _end_waiting(self, job: Job) -> None:
+        with self._changed:
+            self._running += 1
+        self._end(job, told=False)
+
+    def stop_largest(self, sizes: Callable[[str], int], reason: str) -> None:
+        """Stop the running step for which ``sizes`` of its id is greatest."""
+        with self._changed:
+            jobs = [job for job in self._jobs.values() if job.running]
+        if jobs:
+            max(jobs, key=lambda job: sizes(job.task.step)).control.stop(reason, 2.0)
+
+    # --- leases
+
+    def renew(self, visibility: int) -> None:
+        """Keep all messages in hand hidden for ``visibility`` seconds more; acknowledge those held too long."""
+        with self._changed:
+            held = [delivery for delivery in self._deliveries if not delivery.record.acknowledged]
+        for delivery in held:
+            try:
+                if self._clock() - delivery.since > ACKNOWLEDGE_AFTER:
+                    delivery.record = self._journal.acknowledge(delivery.record)
+                    self._queue.delete(delivery.message.receipt)
+                else:
+                    self._queue.set_visibility(delivery.message.receipt, visibility)
+            except CloudError as error:
+                log.warning("message %s could not be held: %s", delivery.message.id, error)
