@@ -63,7 +63,7 @@ class ScriptOut(serializers.ModelSerializer[Script]):
 class VersionIn(serializers.Serializer[Any]):
     files = serializers.ListField(
         child=serializers.FileField(allow_empty_file=True),
-        help_text="One file, several, or one zip. A part's file name is its path in the script.",
+        help_text="One file, several, or one zip; only a zip keeps folders.",
     )
     entrypoint = serializers.CharField(
         required=False,

@@ -28,7 +28,15 @@ _STAGES = [
     "list the bucket with own credentials",
 ]
 # What the test run has set for itself.
-_NOT_INHERITED = ("AWS_", "DATABASE_URL", "DJANGO_SETTINGS_MODULE", "EMAIL_BACKEND", "ORCA_", "SECRET_KEY")
+_NOT_INHERITED = (
+    "AWS_",
+    "DATABASE_URL",
+    "DJANGO_SETTINGS_MODULE",
+    "EMAIL_BACKEND",
+    "ORCA_BROKER_URL",
+    "ORCA_ENV",
+    "SECRET_KEY",
+)
 
 
 def _environment(home: Path) -> dict[str, str]:

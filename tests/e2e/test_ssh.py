@@ -37,7 +37,11 @@ class Login:
     def ssh(self, command: str) -> subprocess.CompletedProcess[str]:
         port = ["-p", str(self.address["port"])]
         return subprocess.run(
-            ["ssh", *self.options, *port, self.target, command], capture_output=True, text=True, timeout=30
+            ["ssh", *self.options, *port, self.target, command],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=30,
         )
 
     def scp(self, *paths: str) -> None:

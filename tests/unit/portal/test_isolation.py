@@ -1,7 +1,7 @@
 """Invariant: no object of another user answers anything but 404, on any page or route of the API.
 
-Every route of the resolver is walked as somebody else. One that is not known here fails the test, so that whoever adds a
-route has to say what an outsider may see there.
+Every route of the resolver is walked as somebody else. One that is not known here fails the test, so that whoever adds
+a route has to say what an outsider may see there.
 """
 
 from __future__ import annotations

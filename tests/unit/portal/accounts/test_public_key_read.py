@@ -120,9 +120,7 @@ def test_a_type_that_does_not_fit_the_content_is_refused(public_key: Line) -> No
     assert "type" in refusal(f"ssh-rsa {body}").message
 
 
-@pytest.mark.parametrize(
-    "text", ["hello", "ssh-ed25519", "ssh-ed25519 !!!!", "\0", "ssh-ed25519 " + "A" * 30_000]
-)
+@pytest.mark.parametrize("text", ["hello", "ssh-ed25519", "ssh-ed25519 !!!!", "\0", "ssh-ed25519 " + "A" * 30_000])
 def test_garbage_is_refused(text: str) -> None:
     assert refusal(text).code == "not_a_key"
 
