@@ -15,6 +15,7 @@ from django.http import QueryDict
 from portal.core.errors import OrcaError
 from portal.pipelines.models import ScriptVersion
 from portal.pipelines.services import LIMITS
+from portal.web.states import WORKSPACE
 from portal.workspaces.models import Workspace
 
 
@@ -152,7 +153,9 @@ class RunForm(forms.Form):
         self, *args: Any, workspaces: Iterable[Workspace], versions: Iterable[ScriptVersion], **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        _choose(self.fields["workspace"], [(w.pk, f"{w.name} ({w.get_state_display()})") for w in workspaces])
+        _choose(
+            self.fields["workspace"], [(w.pk, f"{w.name} ({WORKSPACE[w.state].label.lower()})") for w in workspaces]
+        )
         _choose(self.fields["version"], [(v.number, f"Version {v.number}, {v.entrypoint}") for v in versions])
         for key, (default, least, most) in LIMITS.items():
             limit = self.fields[key]

@@ -56,7 +56,7 @@ def workspace_shown(owner: User, workspace_id: str) -> dict[str, Any]:
     runs = list(runs_of(owner).filter(workspace=workspace)[:6])
     return {
         "workspace": workspace,
-        "words": WORKSPACE_WORDS.get(workspace.state, ""),
+        "words": _words(workspace),
         "actions": actions_of(workspace),
         "progress": _progress_shown(workspace, history),
         "history": history,
@@ -67,6 +67,13 @@ def workspace_shown(owner: User, workspace_id: str) -> dict[str, Any]:
         "runs": runs,
         "busy": sum(run.state in OPEN for run in runs),
     }
+
+
+def _words(workspace: Workspace) -> str:
+    run = workspace.active_run
+    if run is not None and run.state == TerraformRun.State.PLANNED:
+        return "The plan is made. Read it, and say whether it shall be applied."
+    return WORKSPACE_WORDS.get(workspace.state, "")
 
 
 def _progress_shown(workspace: Workspace, history: list[TerraformRun]) -> Progress | None:

@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from portal.web.states import look_of
+from portal.workspaces.models import Workspace
 
 register = template.Library()
 
@@ -34,6 +35,15 @@ def chip(kind: str, state: str, label: str = "") -> SafeString:
     look = look_of(kind, state)
     shape = icon(look.icon, css="icon-turns" if look.moves else "")
     return format_html('<span class="chip chip-{}">{}<span>{}</span></span>', look.tone, shape, label or look.label)
+
+
+@register.simple_tag
+def workspace_chip(workspace: Workspace) -> SafeString:
+    """A workspace's state; a plan that waits for its owner's yes goes first."""
+    run = workspace.active_run
+    if run is not None and run.state == run.State.PLANNED:
+        return chip("terraform", run.state)
+    return chip("workspace", workspace.state)
 
 
 @register.simple_tag
@@ -151,7 +161,7 @@ def query(context: dict[str, Any], **changes: object) -> str:
 
 
 @register.inclusion_tag("web/parts/field.html")
-def field(bound: forms.BoundField, hint: str = "", wide: bool = True) -> dict[str, Any]:
+def field(bound: forms.BoundField) -> dict[str, Any]:
     """A form field with its label, help and errors, in our clothes."""
     widget = bound.field.widget
     kind = "text"
@@ -167,8 +177,8 @@ def field(bound: forms.BoundField, hint: str = "", wide: bool = True) -> dict[st
         css += " is-invalid"
     classes = f"{widget.attrs.get('class', '')} {css}".strip()
     rendered = bound.as_widget(attrs={"class": classes, "placeholder": widget.attrs.get("placeholder", "")})
-    hidden = bound.is_hidden
-    return {"field": bound, "widget": rendered, "kind": kind, "hint": hint, "wide": wide, "hidden": hidden}
+    optional = not bound.field.required and not isinstance(widget, forms.Select)
+    return {"field": bound, "widget": rendered, "kind": kind, "optional": optional, "hidden": bound.is_hidden}
 
 
 @register.filter
@@ -202,3 +212,9 @@ def after_colon(text: object) -> str:
 def shell(words: list[str]) -> str:
     """Arguments as one types them on a command line."""
     return shlex.join(words)
+
+
+@register.filter
+def assignments(environment: dict[str, str]) -> str:
+    """Variables, one ``NAME=value`` a line."""
+    return "\n".join(f"{name}={value}" for name, value in environment.items())

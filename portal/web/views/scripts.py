@@ -67,7 +67,8 @@ def script(request: HttpRequest, script_id: str) -> HttpResponse:
 
 
 def _run_form(owner: User, found: Script, data: Any = None, initial: dict[str, Any] | None = None) -> RunForm:
-    workspaces = workspaces_of(owner).filter(state__in=Workspace.TAKES_RUNS).order_by("-created_at")
+    usable = workspaces_of(owner).filter(state__in=Workspace.TAKES_RUNS)
+    workspaces = sorted(usable, key=lambda w: (w.state not in Workspace.ALIVE, w.state != Workspace.State.READY))
     return RunForm(data, initial=initial, workspaces=workspaces, versions=found.versions.order_by("-number")[:100])
 
 
@@ -95,7 +96,7 @@ def _shown(request: HttpRequest, owner: User, found: Script) -> dict[str, Any]:
         "path": path,
         "text": text,
         "problem": problem,
-        "runs": runs_of(owner).filter(script=found)[:6],
+        "runs": runs_of(owner).filter(script=found)[:4],
         "upload_form": UploadForm(),
     }
 
