@@ -105,6 +105,10 @@ class Workspace(Identified):
         return f"orca-{self.id}"
 
     @property
+    def user_role_arn(self) -> str:
+        return f"arn:aws:iam::{self.cloud_account.account_id}:role/orca-{self.id}-user"
+
+    @property
     def tasks_queue(self) -> str:
         return f"orca-{self.id}-tasks.fifo"
 

@@ -147,15 +147,14 @@ def _idle_check(workspace: Workspace, doing: str) -> None:
 
 def credentials_lend(*, workspace: Workspace, by: User) -> aws_compute.LentCredentials:
     """Temporary AWS credentials for the workspace's owner: their own bucket and nothing else."""
-    role_arn = str(workspace.outputs.get("user_role_arn", ""))
-    if not role_arn:
+    if workspace.ready_at is None or workspace.state in {State.DESTROYING, State.DESTROYED}:
         raise Conflict(
-            "The workspace has no credentials to lend yet.",
+            "The workspace has no credentials to lend now.",
             code="not_built",
-            hint="They are there as soon as it is built.",
+            hint="They are there as soon as it is ready.",
         )
     audit("workspace.credentials", workspace, by=by)
-    return aws_compute.lend(role_arn, user_external_id(workspace), f"orca-{by.pk}")
+    return aws_compute.lend(workspace.user_role_arn, user_external_id(workspace), f"orca-{by.pk}")
 
 
 def user_external_id(workspace: Workspace) -> str:
