@@ -30,6 +30,11 @@ class Account:
             return cls(name, entry.pw_uid, entry.pw_gid, home)
         return cls(name, None, None, home)
 
+    def ensure_home(self) -> None:
+        if not self.home.exists():
+            self.home.mkdir(parents=True, mode=0o755)
+            self.own(self.home)
+
     def own(self, path: Path) -> None:
         """Give a file or folder, not what is in it, to this account."""
         if self.uid is not None and self.gid is not None:

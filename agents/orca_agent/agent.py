@@ -60,6 +60,7 @@ class Agent:
         layout.create()
         place = Place.read(layout.settings)
         account = Account.find(self._user, layout.home)
+        account.ensure_home()
         kernel.become_subreaper()
         journal = Journal(layout.journal)
         leftovers = recovery.end_leftovers(journal, layout)
@@ -115,7 +116,7 @@ class Agent:
                 stopping, wanted = self._stopping, self._update
                 self._update = None
             if stopping or wanted is None:
-                parts.leave(STOP_GRACE)
+                parts.leave(STOP_GRACE, at_once=True)
                 return None
             try:
                 folder = release.fetch(wanted, self._layout.releases, parts.bucket)
@@ -124,7 +125,7 @@ class Agent:
                 self._refused.add(wanted.sha256)
                 continue
             if self._wait_for_quiet(parts):
-                parts.leave(0.0)
+                parts.leave(0.0, at_once=False)
                 return folder
 
     def _wait_for_quiet(self, parts: Parts) -> bool:

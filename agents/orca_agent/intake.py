@@ -9,8 +9,7 @@ from typing import Callable, Final
 from agents.orca_agent.cloud.client import backoff
 from agents.orca_agent.cloud.errors import CloudError, Missing
 from agents.orca_agent.cloud.queue import LONGEST_WAIT, Queue
-from agents.orca_agent.keeper import VISIBILITY
-from agents.orca_agent.work import Work
+from agents.orca_agent.work import FIRST_VISIBILITY, Work
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +30,12 @@ class Intake:
     def start(self) -> None:
         self._thread.start()
 
-    def close(self) -> None:
-        """Receive no more. What the broken-off poll may have caught comes back by itself."""
+    def close(self, *, at_once: bool) -> None:
+        """Receive no more. A poll that is broken off ``at_once`` may catch a message that only time brings back."""
         self._stop.set()
-        self._abort()
-        self._thread.join(10)
+        if at_once:
+            self._abort()
+        self._thread.join(LONGEST_WAIT + 10)
 
     def _run(self) -> None:
         failures = 0
@@ -44,7 +44,7 @@ class Intake:
             if free == 0 or self._stop.is_set():
                 continue
             try:
-                messages = self._queue.receive(free, wait=LONGEST_WAIT, visibility=VISIBILITY)
+                messages = self._queue.receive(free, wait=LONGEST_WAIT, visibility=FIRST_VISIBILITY)
                 failures = 0
             except CloudError as error:
                 failures += 1

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Callable, Final, Set
 
@@ -18,8 +17,6 @@ from agents.orca_agent.work import Work
 
 log = logging.getLogger(__name__)
 
-VISIBILITY: Final = 60
-RENEW_EVERY: Final = 15.0
 LOOK_EVERY: Final = 3.0
 MB: Final = 1024 * 1024
 LOW_DISK_MB: Final = 256
@@ -52,12 +49,9 @@ class Keeper:
         self._thread.join(30)
 
     def _run(self) -> None:
-        renewed = time.monotonic()
         while not self._stop.wait(LOOK_EVERY):
             try:
-                if time.monotonic() - renewed >= RENEW_EVERY:
-                    renewed = time.monotonic()
-                    self._work.renew(VISIBILITY)
+                self._work.renew()
                 if not self._work.idle:
                     self.spare_disk()
                 self.bury_orphans()

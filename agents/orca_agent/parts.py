@@ -101,16 +101,16 @@ class Parts:
             self.work.stop_accepting()
         else:
             self.work.resume_accepting()
-        if not self._layout.home.exists():
-            self._layout.home.mkdir(parents=True)
-            self._account.own(self._layout.home)
         authorized_keys.write(self._layout.home, desired.authorized_keys, self._account)
 
-    def leave(self, grace: float) -> None:
-        """Give back what has not started, let the rest end within ``grace`` seconds, send the last events."""
+    def leave(self, grace: float, *, at_once: bool) -> None:
+        """Give back what has not started, let the rest end within ``grace`` seconds, send the last events.
+
+        ``at_once`` does not wait for the end of a long poll.
+        """
         self.desired.close()
         returned = self.work.stop_accepting()
-        self.intake.close()
+        self.intake.close(at_once=at_once)
         self._say_stopping(returned)
         if not self.work.wait_idle(grace):
             self._say_stopping(self.work.hand_back_running(0.0))

@@ -24,6 +24,11 @@ log = logging.getLogger(__name__)
 
 ACKNOWLEDGE_AFTER: Final = 11 * 3600.0
 """SQS hides a message for 12 hours at most."""
+VISIBILITY: Final = 60
+RENEW_EVERY: Final = 20.0
+FIRST_VISIBILITY: Final = 20
+"""Short, because what a broken-off poll has caught comes back only then; most steps end before it matters."""
+FIRST_RENEWAL: Final = 5.0
 
 LEFT_BEHIND: Final = Verdict(LOST, Reason.AGENT_FAILED, "The agent stopped while it ran.")
 
@@ -36,6 +41,7 @@ class Delivery:
     record: Record
     left: int
     since: float
+    renew_at: float
     untold: List[StepKey] = field(default_factory=list)
 
 
@@ -127,7 +133,9 @@ class Work:
             self._give_back(message.receipt)
             return
         keys = tuple(StepKey(task.run, task.step, task.attempt) for task in tasks)
-        delivery = Delivery(message, Record(message.id, message.receipt, self._machine, keys), 0, self._clock())
+        record = Record(message.id, message.receipt, self._machine, keys)
+        now = self._clock()
+        delivery = Delivery(message, record, 0, since=now, renew_at=now + FIRST_RENEWAL)
         self._journal.write(delivery.record)
         with self._changed:
             jobs = [job for job in (Job(task, delivery) for task in tasks) if job.key not in self._jobs]
@@ -284,16 +292,18 @@ class Work:
 
     # --- leases
 
-    def renew(self, visibility: int) -> None:
-        """Keep all messages in hand hidden for ``visibility`` seconds more; acknowledge those held too long."""
+    def renew(self) -> None:
+        """Keep the messages in hand hidden; acknowledge those that no queue can hide any longer."""
+        now = self._clock()
         with self._changed:
-            held = [delivery for delivery in self._deliveries if not delivery.record.acknowledged]
-        for delivery in held:
+            due = [d for d in self._deliveries if d.renew_at <= now and not d.record.acknowledged]
+        for delivery in due:
             try:
-                if self._clock() - delivery.since > ACKNOWLEDGE_AFTER:
+                if now - delivery.since > ACKNOWLEDGE_AFTER:
                     delivery.record = self._journal.acknowledge(delivery.record)
                     self._queue.delete(delivery.message.receipt)
                 else:
-                    self._queue.set_visibility(delivery.message.receipt, visibility)
+                    self._queue.set_visibility(delivery.message.receipt, VISIBILITY)
+                delivery.renew_at = now + RENEW_EVERY
             except CloudError as error:
                 log.warning("message %s could not be held: %s", delivery.message.id, error)
