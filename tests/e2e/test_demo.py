@@ -25,6 +25,7 @@ _STAGES = [
     "fetch what it made",
     "log in with ssh",
     "copy files both ways with scp",
+    "wait for the rest of the workspace",
     "list the bucket with own credentials",
 ]
 # What the test run has set for itself.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from scripts.orca.console import say
 from scripts.orca.demo import newcomer
 from scripts.orca.demo.stages import Result, Walk
 from scripts.orca.run.configuration import Configuration
@@ -13,7 +14,7 @@ _SCENARIOS: dict[str, Callable[[Walk], None]] = {"newcomer": newcomer.walk}
 
 def demo(scenario: str, configuration: Configuration) -> Result:
     """Walks one scenario; raises ``ScriptError`` that names the stage, with what the logs say about it."""
+    say(f"Demo: {scenario}")
     walk = Walk(scenario, configuration)
-    with walk:
-        _SCENARIOS[scenario](walk)
+    _SCENARIOS[scenario](walk)
     return walk.result()

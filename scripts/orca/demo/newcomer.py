@@ -28,6 +28,8 @@ _MAIL_WITHIN = 30
 _BUILT_WITHIN = 600
 _RUN_WITHIN = 600
 _LINES_LEAST = 12
+# Of what Orca itself writes into a log; the rest is pip's.
+_TOLD_OF_ORCA = ("Installing requirements.txt", "Installed in", "Using ")
 
 
 @dataclass
@@ -67,12 +69,14 @@ def walk(walk: Walk) -> None:
         summary = _fetch(person, run)
     with walk.stage("log in with ssh", "cloud"):
         login = login_from(workspace["ssh"], key)
-        _look_around(login)
+        _look_around(login, workspace["ssh"]["user"])
     with walk.stage("copy files both ways with scp", "cloud"):
         _copy(login, walk.folder)
+    with walk.stage("wait for the rest of the workspace", "worker", "cloud"):
+        _await_the_rest(person, workspace)
     with walk.stage("list the bucket with own credentials", "cloud"):
         _list_bucket(person, workspace)
-    _tell(person, workspace, run, summary)
+    _tell(person, login, run, summary)
 
 
 def _signup_form(person: Newcomer) -> dict[str, str]:
@@ -170,7 +174,8 @@ def _live_log(person: Newcomer, run: str) -> Iterator[tuple[str, str]]:
                     break
                 for number, stream, text in event.json()["lines"] if event.event == "lines" else []:
                     shown = number
-                    say(f"    | {text}")
+                    if stream != "orca" or text.startswith(_TOLD_OF_ORCA):
+                        say(f"    | {text}")
                     yield stream, text
     raise ScriptError(f"The run has not ended after {_RUN_WITHIN} s.", f"Its page: {person.url}/runs/{run}/")
 
@@ -192,9 +197,9 @@ def _fetch(person: Newcomer, run: dict[str, Any]) -> str:
     return contents["summary.md"].decode()
 
 
-def _look_around(login: Login) -> None:
+def _look_around(login: Login, user: str) -> None:
     said = login.run("whoami && python3 -c 'print(6 * 7)'").split()
-    if said != [login.user, "42"]:
+    if said != [user, "42"]:
         raise ScriptError(f"The shell answered {said}.")
 
 
@@ -205,6 +210,14 @@ def _copy(login: Login, folder: Path) -> None:
     login.copy_here("there.bin", back)
     if there.read_bytes() != back.read_bytes():
         raise ScriptError("What came back by scp is not what was sent.")
+
+
+def _await_the_rest(person: Newcomer, workspace: dict[str, Any]) -> None:
+    """An instance works as soon as it is up; Terraform still waits for what AWS takes its time to confirm."""
+    path = f"workspaces/{workspace['id']}/"
+    found = person.api.wait(path, lambda answer: answer["active_run"] is None, within=_BUILT_WITHIN)
+    if found["state"] != "ready":
+        raise ScriptError(f"The workspace became {found['state']}: {found['state_reason']}")
 
 
 def _list_bucket(person: Newcomer, workspace: dict[str, Any]) -> None:
@@ -229,11 +242,10 @@ def _list_bucket(person: Newcomer, workspace: dict[str, Any]) -> None:
     raise ScriptError("A person's credentials can read the agent's signing key.")
 
 
-def _tell(person: Newcomer, workspace: dict[str, Any], run: dict[str, Any], summary: str) -> None:
-    login = f"{workspace['ssh']['command']} -i {person.walk.folder / 'id_ed25519'}"
+def _tell(person: Newcomer, login: Login, run: dict[str, Any], summary: str) -> None:
     page = f"{person.walk.configuration.url}/runs/{run['id']}/"
-    person.walk.facts.update(email=person.email, password=person.password, ssh=login, page=page)
+    person.walk.facts.update(email=person.email, password=person.password, ssh=login.command, page=page)
     say("\n" + "\n".join(f"    {line}" for line in summary.strip().splitlines()) + "\n")
     say(f"  The run's page  {page}")
     say(f"  Sign in as      {person.email}, password {person.password}")
-    say(f"  A shell         {login}\n")
+    say(f"  A shell         {login.command}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,38 +15,27 @@ _WITHIN = 60
 
 @dataclass(frozen=True)
 class Login:
-    """How to log in to an instance whose host keys are known beforehand: nothing is trusted on first use."""
+    """How to log in: ``host`` as ``configuration`` describes it, with host keys that are known beforehand."""
 
+    configuration: Path
     host: str
-    port: int
-    user: str
-    key: Path
-    known_hosts: Path
 
-    def options(self) -> list[str]:
-        """For ssh and scp alike, but the port."""
-        settings = {
-            "UserKnownHostsFile": str(self.known_hosts),
-            "GlobalKnownHostsFile": "/dev/null",
-            "StrictHostKeyChecking": "yes",
-            "IdentitiesOnly": "yes",
-            "BatchMode": "yes",
-            "ConnectTimeout": "10",
-            "LogLevel": "ERROR",
-        }
-        return ["-F", "/dev/null", "-i", str(self.key), *(f"-o{name}={value}" for name, value in settings.items())]
+    @property
+    def command(self) -> str:
+        """For a person to paste."""
+        return shlex.join(["ssh", "-F", str(self.configuration), self.host])
 
     def run(self, command: str) -> str:
         """What the command prints over there; raises ``ScriptError`` when it fails."""
-        return _run(["ssh", *self.options(), "-p", str(self.port), f"{self.user}@{self.host}", command])
+        return _run(["ssh", "-F", str(self.configuration), self.host, command])
 
     def copy_there(self, file: Path, target: str) -> None:
         """scp to the instance."""
-        _run(["scp", "-q", *self.options(), "-P", str(self.port), str(file), f"{self.user}@{self.host}:{target}"])
+        _run(["scp", "-q", "-F", str(self.configuration), str(file), f"{self.host}:{target}"])
 
     def copy_here(self, source: str, file: Path) -> None:
         """scp from the instance."""
-        _run(["scp", "-q", *self.options(), "-P", str(self.port), f"{self.user}@{self.host}:{source}", str(file)])
+        _run(["scp", "-q", "-F", str(self.configuration), f"{self.host}:{source}", str(file)])
 
 
 def key_make(folder: Path) -> Path:
@@ -56,10 +46,24 @@ def key_make(folder: Path) -> Path:
 
 
 def login_from(answer: dict[str, Any], key: Path) -> Login:
-    """From what the API says about a workspace's ``ssh``."""
-    known_hosts = key.with_name("known_hosts")
+    """From what the API says about a workspace's ``ssh``; nothing is trusted on first use."""
+    known_hosts, configuration = key.with_name("known_hosts"), key.with_name("ssh_config")
     known_hosts.write_text("\n".join(answer["known_hosts"]) + "\n")
-    return Login(answer["host"], int(answer["port"]), answer["user"], key, known_hosts)
+    settings = {
+        "HostName": answer["host"],
+        "Port": answer["port"],
+        "User": answer["user"],
+        "IdentityFile": f'"{key}"',
+        "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": f'"{known_hosts}"',
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "BatchMode": "yes",
+        "ConnectTimeout": "10",
+    }
+    lines = ["Host workspace", *(f"    {name} {value}" for name, value in settings.items())]
+    configuration.write_text("\n".join(lines) + "\n")
+    return Login(configuration, "workspace")
 
 
 def _run(command: list[str]) -> str:

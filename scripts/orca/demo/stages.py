@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from scripts.orca.console import ScriptError, say
-from scripts.orca.paths import LOGS
+from scripts.orca.paths import HOME, LOGS, private_folder
 from scripts.orca.run.configuration import Configuration
 
 _LOG_LINES = 15
@@ -45,24 +42,14 @@ class Result:
 
 @dataclass
 class Walk:
-    """One walk through a scenario, with a folder of its own for keys and files."""
+    """One walk through a scenario, with a folder of its own for keys and files, which stays."""
 
     scenario: str
     configuration: Configuration
     stages: list[Stage] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
-    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="orca-demo-")))
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(dir=private_folder(HOME / "demo"))))
     _began: float = field(default_factory=time.monotonic)
-
-    def __enter__(self) -> Self:
-        say(f"Demo: {self.scenario}")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
     def stage(self, name: str, *logs: str) -> Iterator[None]:

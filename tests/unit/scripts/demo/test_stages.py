@@ -17,15 +17,15 @@ from scripts.orca.run.options import parse
 @pytest.fixture
 def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Walk:
     monkeypatch.setattr(stages, "LOGS", tmp_path)
+    monkeypatch.setattr(stages, "HOME", tmp_path)
     return Walk("newcomer", Configuration(parse([]), "", "", tmp_path, {}, True, True))
 
 
 def test_the_result_is_one_line_of_json_with_every_stage(walk: Walk, capsys: pytest.CaptureFixture[str]) -> None:
-    with walk:
-        with walk.stage("first"):
-            pass
-        with walk.stage("second"):
-            walk.facts["ssh"] = "ssh analyst@127.1.0.1"
+    with walk.stage("first"):
+        pass
+    with walk.stage("second"):
+        walk.facts["ssh"] = "ssh analyst@127.1.0.1"
     line = walk.result().line()
     assert "\n" not in line
     found = json.loads(line)
@@ -38,7 +38,7 @@ def test_the_result_is_one_line_of_json_with_every_stage(walk: Walk, capsys: pyt
 def test_a_failure_names_its_stage_and_shows_the_right_log(walk: Walk, tmp_path: Path) -> None:
     (tmp_path / "worker.log").write_text("\n".join(f"line {number}" for number in range(100)))
     (tmp_path / "web.log").write_text("nothing to do with it")
-    with pytest.raises(ScriptError) as failed, walk, walk.stage("build the workspace", "worker", "absent"):
+    with pytest.raises(ScriptError) as failed, walk.stage("build the workspace", "worker", "absent"):
         raise ScriptError("The workspace is failed.", "Look at its page.", "Error: no such image")
     assert failed.value.message == "The demo failed at “build the workspace”: The workspace is failed."
     assert failed.value.hint == "Look at its page."
@@ -49,7 +49,11 @@ def test_a_failure_names_its_stage_and_shows_the_right_log(walk: Walk, tmp_path:
 
 
 def test_a_surprise_is_a_failure_of_its_stage_too(walk: Walk) -> None:
-    with pytest.raises(ScriptError, match="at “sign up”: KeyError: 'token'"), walk, walk.stage("sign up"):
+    with pytest.raises(ScriptError, match="at “sign up”: KeyError: 'token'"), walk.stage("sign up"):
         raise KeyError("token")
     assert walk.stages == []
-    assert not walk.folder.exists()
+
+
+def test_keys_lie_in_a_folder_of_their_own_that_nobody_else_can_open(walk: Walk, tmp_path: Path) -> None:
+    assert walk.folder.parent == tmp_path / "demo"
+    assert walk.folder.stat().st_mode & 0o077 == 0
