@@ -25,8 +25,8 @@ _STAGES = [
     "fetch what it made",
     "log in with ssh",
     "copy files both ways with scp",
-    "wait for the rest of the workspace",
     "list the bucket with own credentials",
+    "let Terraform finish",
 ]
 # What the test run has set for itself.
 _NOT_INHERITED = (

@@ -72,10 +72,11 @@ def walk(walk: Walk) -> None:
         _look_around(login, workspace["ssh"]["user"])
     with walk.stage("copy files both ways with scp", "cloud"):
         _copy(login, walk.folder)
-    with walk.stage("wait for the rest of the workspace", "worker", "cloud"):
-        _await_the_rest(person, workspace)
     with walk.stage("list the bucket with own credentials", "cloud"):
         _list_bucket(person, workspace)
+    if walk.configuration.options.exit:
+        with walk.stage("let Terraform finish", "worker", "cloud"):
+            _await_terraform(person, workspace)
     _tell(person, login, run, summary)
 
 
@@ -212,8 +213,8 @@ def _copy(login: Login, folder: Path) -> None:
         raise ScriptError("What came back by scp is not what was sent.")
 
 
-def _await_the_rest(person: Newcomer, workspace: dict[str, Any]) -> None:
-    """An instance works as soon as it is up; Terraform still waits for what AWS takes its time to confirm."""
+def _await_terraform(person: Newcomer, workspace: dict[str, Any]) -> None:
+    """A workspace works as soon as its instance is up, while Terraform still waits for AWS to confirm the queues."""
     path = f"workspaces/{workspace['id']}/"
     found = person.api.wait(path, lambda answer: answer["active_run"] is None, within=_BUILT_WITHIN)
     if found["state"] != "ready":
