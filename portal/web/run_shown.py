@@ -14,7 +14,7 @@ from portal.core.errors import NotFound
 from portal.pipelines.models import Run, Step
 from portal.pipelines.selectors import Line, OutputShown, log_lines, outputs_of, run_get
 from portal.web.live import Event
-from portal.web.states import run_words
+from portal.web.states import run_advice, run_words
 
 LINES_SHOWN = 2_000
 _PREVIEWED = frozenset({"image", "table", "text", "markdown"})
@@ -58,7 +58,8 @@ def run_shown(owner: User, run_id: str, step_id: str = "") -> dict[str, Any]:
         "run": run,
         "step": step,
         "steps": steps,
-        "words": run_words(step.state, step.reason),
+        "words": run_words(step.state),
+        "advice": run_advice(step.state, step.reason),
         "cancelling": run.cancel_requested_at is not None and not run.is_final,
         "outputs": _rows(outputs_of(step)),
     }

@@ -83,21 +83,22 @@ WORKSPACE_WORDS = {
     "destroying": "Being taken down.",
     "destroyed": "The instance is gone.",
 }
-_REASONS = {
-    "exit_code": "The script ended with an error of its own. Its last lines usually say why.",
-    "signal": "The script was killed by a signal.",
-    "memory_limit": "It needed more memory than its limit. Raise the limit, or work on less at a time.",
-    "time_limit": "It ran longer than its limit, and was stopped.",
-    "output_limit": "It left more in output/ than its limit allows.",
-    "process_limit": "It started more processes than its limit allows.",
-    "requirements_failed": "The packages in requirements.txt could not be installed. The log shows what pip said.",
-    "bundle_invalid": "The script's files arrived damaged. Upload them again.",
-    "bundle_missing": "The script's files were not in the bucket. Run it again.",
-    "entrypoint_missing": "The file that was to be started is not in this version.",
-    "cancelled": "Somebody stopped it.",
-    "lost": "Its instance vanished while it ran, and has not come back.",
-    "instance_lost": "Its instance vanished while it ran, and has not come back.",
-    "workspace_gone": "Its workspace was destroyed.",
+# What helps; what happened is in the step's own message. Agents may send codes that are not known here.
+_ADVICE = {
+    "exit_code": "The script ended with an error of its own: the last lines of its log usually say why.",
+    "signal": "Something killed it, often the script itself or a library of its; the log may say more.",
+    "time_limit": "Raise its limit of time, or let it do less at once.",
+    "memory_limit": "Raise its limit of memory, or let it work on less at a time.",
+    "process_limit": "Raise its limit of processes, or let it start fewer at once.",
+    "disk_limit": "Write less, choose a workspace with a larger disk, or put data into the bucket.",
+    "output_limit": "Raise its limit of output, or write less into output/.",
+    "output_failed": "What it left could not be brought to the bucket. Run it again.",
+    "requirements_failed": "The packages in requirements.txt could not be installed: the log shows what pip said.",
+    "bundle_invalid": "Its files arrived damaged. Upload the script again.",
+    "start_failed": "Look at the file that it starts with: is it there, and is it a script?",
+    "agent_failed": "That is a fault of ours, not of your script. Run it again.",
+    "instance_lost": "Was the instance stopped or overloaded? Run it again, in a larger workspace perhaps.",
+    "given_up": "Does it use up all memory of the instance? Lower its limit of memory, or choose a larger workspace.",
 }
 _STATES = {
     "queued": "Waiting for a free slot in the workspace.",
@@ -110,8 +111,11 @@ _STATES = {
 }
 
 
-def run_words(state: str, reason: str) -> str:
-    """What became of a step, for somebody who has never seen an exit code."""
-    if state in ("failed", "lost", "timed_out") and reason in _REASONS:
-        return _REASONS[reason]
+def run_words(state: str) -> str:
+    """What a state means, for somebody who sees it for the first time."""
     return _STATES.get(state, "")
+
+
+def run_advice(state: str, reason: str) -> str:
+    """What helps against how a step ended, if anything is known to."""
+    return _ADVICE.get(reason, "") if state in ("failed", "lost", "timed_out") else ""

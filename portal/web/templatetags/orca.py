@@ -177,7 +177,7 @@ def field(bound: forms.BoundField) -> dict[str, Any]:
         css += " is-invalid"
     classes = f"{widget.attrs.get('class', '')} {css}".strip()
     rendered = bound.as_widget(attrs={"class": classes, "placeholder": widget.attrs.get("placeholder", "")})
-    optional = not bound.field.required and not isinstance(widget, forms.Select)
+    optional = not bound.field.required and not isinstance(widget, forms.Select | forms.NumberInput)
     return {"field": bound, "widget": rendered, "kind": kind, "optional": optional, "hidden": bound.is_hidden}
 
 

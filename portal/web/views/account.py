@@ -71,7 +71,9 @@ def ssh_key_add(request: HttpRequest) -> HttpResponse:
             if error.code == "private_key":  # what was pasted by mistake does not go back to the page
                 form = SshKeyForm({"key_name": given["key_name"]})
                 form.errors.clear()
-            tell(form, error)
+                form.add_error(None, f"{error.message} {error.hint}")
+            else:
+                tell(form, error)
         else:
             messages.success(request, f"{key.name} opens your machines now.")
             advice = public_key_read(key.public_key).advice

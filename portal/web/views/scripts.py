@@ -78,9 +78,15 @@ def _like(owner: User, run_id: str) -> dict[str, Any]:
         return {}
     run = run_get(owner=owner, run_id=run_id)
     step = run.steps.all()[0]
-    quoted = shlex.join(step.arguments)
-    return {"workspace": run.workspace_id, "version": step.version.number, "arguments": quoted, **step.limits} | {
-        "environment": list(step.environment.items())
+    changed = {
+        key: step.limits.get(key) for key, (usual, _, _) in services.LIMITS.items() if step.limits.get(key) != usual
+    }
+    return {
+        **changed,
+        "workspace": run.workspace_id,
+        "version": step.version.number,
+        "arguments": shlex.join(step.arguments),
+        "environment": list(step.environment.items()),
     }
 
 
