@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from agents.local_cloud.accounts import DEFAULT_REGION
+from agents.local_cloud.data_folder import DataFolder, FolderInUse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,6 +17,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=5566, help="port on 127.0.0.1 (0: a free one)")
     parser.add_argument("--data", type=Path, required=True, help="folder that keeps everything")
     parser.add_argument("--ssh-port", type=int, default=None, help="port of SSH (default: 22, else 2222)")
+    parser.add_argument(
+        "--grace", type=float, default=9.0, help="seconds that an instance has to end its work (default: %(default)s)"
+    )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
     parser.add_argument("--region", default=region, help="default region (default: %(default)s)")
     chosen = parser.parse_args(arguments)
@@ -27,10 +31,24 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ[name] = "unused"
     os.environ.update(AWS_DEFAULT_REGION=chosen.region, AWS_EC2_METADATA_DISABLED="true")
 
-    from agents.local_cloud.server import LocalCloud
+    from agents.local_cloud import start_up
 
-    cloud = LocalCloud(data=chosen.data, port=chosen.port, ssh_port=chosen.ssh_port, region=chosen.region)
-    return cloud.run()
+    start_up.hurry()
+    from agents.local_cloud.server import LocalCloud, Options
+
+    options = Options(
+        data=chosen.data.resolve(),
+        port=chosen.port,
+        ssh_port=chosen.ssh_port,
+        region=chosen.region,
+        grace=chosen.grace,
+    )
+    try:
+        with DataFolder(options.data):
+            return LocalCloud(options).run()
+    except FolderInUse as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
 
 
 if __name__ == "__main__":

@@ -61,6 +61,8 @@ def answer(fault: Fault, environ: dict[str, Any], service: str, start_response: 
     ]
     if json_call:
         headers.append(("x-amzn-ErrorType", fault.code))
+        if service == "sqs":
+            headers.append(("x-amzn-query-error", f"{fault.code};Sender"))
     start_response(f"{fault.status} Refused", headers)
     return [] if environ.get("REQUEST_METHOD") == "HEAD" else [data]
 

@@ -7,11 +7,13 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from moto import settings
 
+from agents.local_cloud import start_up
 from agents.local_cloud.access.administrators import ensure_administrators, write_private
 from agents.local_cloud.access.enforcement import Enforcement
 from agents.local_cloud.access.sessions import Sessions
@@ -37,15 +39,24 @@ from agents.local_cloud.web_server import WebServer
 HOST = "127.0.0.1"
 
 
-class LocalCloud:
-    """One embedded AWS, kept in the folder ``data``."""
+@dataclass(frozen=True)
+class Options:
+    """What the command line says. ``grace`` in seconds; ``ssh_port`` None: 22 where it may be had, else 2222."""
 
-    def __init__(self, *, data: Path, port: int, ssh_port: int | None, region: str) -> None:
+    data: Path
+    port: int
+    ssh_port: int | None
+    region: str
+    grace: float
+
+
+class LocalCloud:
+    """One embedded AWS, kept in the folder ``options.data``."""
+
+    def __init__(self, options: Options) -> None:
         self._started = time.monotonic()
-        self._data = data.resolve()
-        self._data.mkdir(parents=True, exist_ok=True)
-        self._data.chmod(0o700)
-        self._region = region
+        self._data = options.data
+        self._region = options.region
         self._stop = threading.Event()
         self._ready = False
         sessions = Sessions(_sealing_key(self._data))
@@ -55,7 +66,7 @@ class LocalCloud:
         self._store = Store(self._data / "state", locks.of)
         self._objects = ObjectLogs(self._data / "buckets", self._bodies)
         recorder = Recorder(self._store, self._objects)
-        self._server = WebServer(HOST, port, Gate(enforcement, locks, recorder, self.health))
+        self._server = WebServer(HOST, options.port, Gate(enforcement, locks, recorder, self.health))
         tools = Tools.find(self._data)
         self._doors = SshDoors(tools)
         self._fleet = Fleet(
@@ -66,8 +77,9 @@ class LocalCloud:
             control=locks.control,
             changed=lambda account, region: self._store.changed("ec2", account, region),
             doors=self._doors,
+            grace=options.grace,
         )
-        self._doors.port = self._doors.choose_port(ssh_port, self._fleet.addresses.probe())
+        self._doors.port = self._doors.choose_port(options.ssh_port, self._fleet.addresses.probe())
         self._mend(enforcement, sessions)
 
     def _mend(self, enforcement: Enforcement, sessions: Sessions) -> None:
@@ -99,6 +111,7 @@ class LocalCloud:
         threading.Thread(target=self._server.serve_forever, name="http", daemon=True).start()
         self._fleet.restore()
         self._ready = True
+        start_up.settle()
         sys.stdout.write(f"ready {self.endpoint}\n")
         sys.stdout.flush()
         self._stop.wait()

@@ -166,6 +166,8 @@ def _request_tags(querystring: Mapping[str, list[str]]) -> dict[str, list[str]]:
 
 
 def _json(response: Any) -> Mapping[str, Any]:
+    if isinstance(response.body, dict):
+        return response.body
     try:
         parsed = json.loads(response.body or "{}")
     except ValueError:

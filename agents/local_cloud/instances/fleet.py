@@ -49,6 +49,7 @@ class Fleet:
         control: threading.RLock,
         changed: Callable[[str, str], None],
         doors: Doors,
+        grace: float,
     ) -> None:
         self._data = data
         self._endpoint = endpoint
@@ -56,6 +57,7 @@ class Fleet:
         self._control = control
         self._changed = changed
         self._doors = doors
+        self._grace = grace
         self.tools = tools
         self.addresses = Addresses(data)
         self._machines: dict[str, Machine] = {}
@@ -73,7 +75,9 @@ class Fleet:
         if machine is None:
             place = self.addresses.place(instance.id)
             folder = RootFolder(self._data / "instances" / instance.id, place, self.tools.as_root)
-            machine = self._machines[instance.id] = Machine(instance.id, folder, self.tools, self._spawner, self)
+            machine = self._machines[instance.id] = Machine(
+                instance.id, folder, tools=self.tools, spawner=self._spawner, owner=self, grace=self._grace
+            )
         machine.command(name)
 
     def restore(self) -> None:

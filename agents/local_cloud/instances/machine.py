@@ -21,8 +21,8 @@ from agents.local_cloud.instances.root_folder import RootFolder
 from agents.local_cloud.instances.sandbox import Reports, Tools, boot_command
 
 READY_SECONDS = 20.0
-GRACE_SECONDS = 9.0
-KILL_AFTER_SECONDS = 12.0
+#: What the sandbox's own end may take after its grace period.
+AFTERWARDS_SECONDS = 2.0
 LONGEST_PAUSE = 30.0
 
 _POWER_OFF, _REBOOT = 100, 101
@@ -56,7 +56,9 @@ class Owner(Protocol):
 class Machine:
     """A thread that boots one instance and takes it down, one command after the other."""
 
-    def __init__(self, instance_id: str, folder: RootFolder, tools: Tools, spawner: Executor, owner: Owner) -> None:
+    def __init__(
+        self, instance_id: str, folder: RootFolder, *, tools: Tools, spawner: Executor, owner: Owner, grace: float
+    ) -> None:
         self.instance_id = instance_id
         self.folder = folder
         self.console = Console(folder.console)
@@ -64,6 +66,7 @@ class Machine:
         self._tools = tools
         self._spawner = spawner
         self._owner = owner
+        self._grace = grace
         self._commands: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
         self._close: Callable[[], None] = lambda: None
@@ -134,7 +137,7 @@ class Machine:
         ready, ready_write = os.pipe()
         info, info_write = os.pipe()
         output = self.console.open()
-        command = boot_command(self._tools, self.folder, environment, GRACE_SECONDS, Reports(ready_write, info_write))
+        command = boot_command(self._tools, self.folder, environment, self._grace, Reports(ready_write, info_write))
         try:
             # In the one thread that lives as long as the cloud: the kernel kills the sandboxes when it dies.
             process = self._spawner.submit(
@@ -176,7 +179,7 @@ class Machine:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.init_pid or process.pid, signal.SIGTERM)
         try:
-            process.wait(KILL_AFTER_SECONDS)
+            process.wait(self._grace + AFTERWARDS_SECONDS)
         except subprocess.TimeoutExpired:
             self.console.say("still there after its grace period: killed")
             for pid in (self.init_pid, process.pid):

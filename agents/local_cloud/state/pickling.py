@@ -7,6 +7,7 @@ import io
 import marshal
 import pickle
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from types import CellType, FunctionType
 from typing import Any
@@ -63,6 +64,9 @@ def _reduce(value: Any) -> Any:
         return _make_function, (marshal.dumps(value.__code__), value.__module__, value.__defaults__, cells)
     if kind is WeakValueDictionary:
         return WeakValueDictionary, (dict(value),)
+    if isinstance(value, defaultdict) and kind is not defaultdict:
+        # Its constructor may want other arguments than a factory.
+        return _make_defaults, (kind, value.default_factory, dict(value), vars(value))
     writer = _WRITERS.get(kind)
     return writer(value) if writer else NotImplemented
 
@@ -131,6 +135,13 @@ def backend_dict(module: str) -> BackendDict[Any]:
     every: Any = backends
     found: BackendDict[Any] = every.get_backend(module)
     return found
+
+
+def _make_defaults(kind: type[Any], factory: Any, items: dict[Any, Any], state: dict[str, Any]) -> Any:
+    made = kind.__new__(kind)
+    defaultdict.__init__(made, factory, items)
+    made.__dict__.update(state)
+    return made
 
 
 def _make_function(code: bytes, module: str, defaults: tuple[Any, ...] | None, cells: tuple[Any, ...]) -> Any:
