@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from portal.gateways.terraform_errors import (
     LockHolder,
     TerraformCancelled,
     TerraformError,
+    TerraformKilled,
     TerraformLocked,
     TerraformTimeout,
     error_from,
@@ -40,7 +43,8 @@ from portal.gateways.terraform_events import (
 )
 from portal.gateways.terraform_process import Invocation, Terraform, processes_of
 from portal.gateways.terraform_root import PreparedRoot, data_link, root_prepare
-from portal.gateways.terraform_state import StateLock
+from portal.gateways.terraform_state import StateObjects
+from portal.gateways.terraform_strays import Stray, strays_find, variables_covering
 
 __all__ = [
     "LockHolder",
@@ -49,6 +53,7 @@ __all__ = [
     "TerraformCancelled",
     "TerraformError",
     "TerraformEvent",
+    "TerraformKilled",
     "TerraformLocked",
     "TerraformSettings",
     "TerraformTimeout",
@@ -61,6 +66,7 @@ APPLY_SECONDS = 3600.0
 ASK_SECONDS = 60.0
 # Everything that depends on nothing starts at once: the instance never queues behind what waits 25 seconds.
 PARALLELISM = 20
+_DATA = re.compile(r"(?:^|\.)data\.")
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ class TerraformWorkspace:
         self._on_event = on_event
         self._cancelled = cancelled
         self._prepared: PreparedRoot | None = None
-        self._lock = StateLock(
+        self._objects = StateObjects(
             settings.state_bucket,
             name,
             environment=settings.environment,
@@ -129,29 +135,33 @@ class TerraformWorkspace:
         *,
         out: Path,
         destroy: bool = False,
-        replace: Sequence[str] = (),
+        rebuild: Sequence[str] = (),
     ) -> PlanResult:
         """Compare what is there with what ``variables`` ask for, and save the plan to ``out``.
 
-        ``destroy`` plans to remove everything; ``replace`` names resources to build anew. The plan holds secrets:
+        ``destroy`` plans to remove everything; ``rebuild`` names resources to build anew. The plan holds secrets:
         ``out`` can be read by its owner only.
         """
         options: dict[str, Any] = {"out": str(out), "destroy": IsFlagged if destroy else None}
-        options["replace"] = list(replace)
-        self._ready()
-        file = self.data_dir / "variables.tfvars.json"
-        try:
-            file.unlink(missing_ok=True)
-            file.touch(mode=0o600)
-            file.write_text(json.dumps(dict(variables)))
-            lines = self._work("plan", seconds=PLAN_SECONDS, var_file=str(file), **options)
-        finally:
-            file.unlink(missing_ok=True)
-        return plan_from(lines)
+        options["replace"] = list(rebuild)
+        if self._objects.marked():
+            self._take_over(variables)
+        with self._variables_file(variables) as file:
+            return plan_from(self._work("plan", seconds=PLAN_SECONDS, var_file=file, **options))
 
     def apply(self, plan_file: Path) -> None:
-        """Do exactly what the saved plan says; refuse (``terraform_plan_stale``) if the state has changed since."""
-        self._work("apply", str(plan_file), seconds=APPLY_SECONDS)
+        """Do exactly what the saved plan says; refuse (``terraform_plan_stale``) if the state has changed since.
+
+        After one that did not come to an orderly end, the next ``plan`` takes over what that one had made.
+        """
+        self._objects.mark()
+        try:
+            self._work("apply", str(plan_file), seconds=APPLY_SECONDS)
+        except TerraformError as error:
+            if not error.state_lost:
+                self._objects.unmark()
+            raise
+        self._objects.unmark()
 
     def outputs(self) -> dict[str, object]:
         """The outputs of the root module, by name; empty when nothing has been applied."""
@@ -159,25 +169,25 @@ class TerraformWorkspace:
         return {name: output["value"] for name, output in found.items()}
 
     def resources(self) -> list[str]:
-        """Addresses of everything in the state."""
+        """Addresses of everything in the state that Terraform made."""
         try:
-            text = self._ask("state list")
+            found = self._ask("state list").split("\n")
         except TerraformError as error:
             if "No state file was found" in error.detail:
                 return []
             raise
-        return text.split("\n") if text else []
+        return [address for address in found if address and not _DATA.search(address)]
 
     def lock_holder(self) -> LockHolder | None:
         """Who holds the lock of the workspace's state, if anyone does."""
-        return self._lock.holder()
+        return self._objects.holder()
 
     def unlock(self, lock_id: str) -> bool:
         """Break the lock ``lock_id``, if it is still that one. Only when the run that holds it is known to be dead.
 
         Providers that a killed Terraform left running on this machine are ended too: each holds 650 MB.
         """
-        broken = self._lock.break_(lock_id)
+        broken = self._objects.break_(lock_id)
         if broken and not self.process_alive():
             for process in processes_of(self.data_dir):
                 with suppress(ProcessLookupError, PermissionError):
@@ -191,6 +201,40 @@ class TerraformWorkspace:
         except NotImplementedError:
             return True
         return any(not _is_provider(process) for process in found)
+
+    # --- after an interruption ----------------------------------------------------------------------------------
+
+    def _take_over(self, variables: Mapping[str, object]) -> None:
+        """Bring into the state what an apply made that never came to write it down."""
+        if (holder := self.lock_holder()) is not None:
+            raise TerraformLocked(holder)
+        strays = strays_find(variables, self.resources(), environment=self.settings.environment)
+        if strays:
+            self._import(strays, variables_covering(strays, variables))
+        self._objects.unmark()
+
+    def _import(self, strays: Sequence[Stray], variables: Mapping[str, object]) -> None:
+        """Import all at once, in a copy of the root: one at a time would load the provider for each."""
+        for stray in strays:
+            self._say(f"{stray.address}: taking over {stray.identity}, which an interrupted run left behind")
+        prepared, place = self._prepared or self._prepare(), self.data_dir / "import"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(prepared.directory.parents[1], place)
+        directory = place / prepared.directory.relative_to(prepared.directory.parents[1])
+        (directory / "strays.tf").write_text(
+            "".join(f"import {{\n  to = {stray.address}\n  id = {json.dumps(stray.identity)}\n}}\n" for stray in strays)
+        )
+        try:
+            out, targets = place / "import.tfplan", [stray.address for stray in strays]
+            with self._variables_file(variables) as file:
+                options = {"out": str(out), "target": targets, "var_file": file}
+                self._work("plan", seconds=PLAN_SECONDS, directory=directory, **options)
+            self._work("apply", str(out), seconds=APPLY_SECONDS, directory=directory)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _say(self, message: str) -> None:
+        self._on_event(TerraformEvent(datetime.now(UTC), "info", "orca", message, None, None))
 
     # --- how ---------------------------------------------------------------------------------------------------
 
@@ -232,9 +276,12 @@ class TerraformWorkspace:
         given = self.settings
         return Invocation(given.binary, directory, data_dir, workspace, given.cli_config, given.environment)
 
-    def _work(self, command: str, *args: str, seconds: float, **options: Any) -> list[dict[str, Any]]:
+    def _work(
+        self, command: str, *args: str, seconds: float, directory: Path | None = None, **options: Any
+    ) -> list[dict[str, Any]]:
+        ready = self._ready()
         return self._run(
-            self._ready(),
+            ready if directory is None else replace(ready, directory=directory),
             command,
             *args,
             seconds=seconds,
@@ -262,9 +309,12 @@ class TerraformWorkspace:
 
         terraform = Terraform(invocation, cancelled=self._cancelled)
         code, _, errors = terraform.cmd(command, *args, hear=hear, seconds=seconds, **options)
+        rest = errors or "\n".join(plain[-50:])
+        if code < 0:
+            raise TerraformKilled(command, -code, detail=rest)
         if code != 0:
             found = [d for d in map(diagnostic_from, lines) if d is not None]
-            raise self._error(command, found, errors or "\n".join(plain[-50:]))
+            raise self._error(command, found, rest)
         return lines
 
     def _ask(self, command: str, **options: Any) -> str:
@@ -275,6 +325,19 @@ class TerraformWorkspace:
         if code != 0:
             raise self._error(command, [], errors or "\n".join(said))
         return "\n".join(said).strip()
+
+    @contextmanager
+    def _variables_file(self, variables: Mapping[str, object]) -> Iterator[str]:
+        """A file for ``-var-file`` that only its owner reads and that is gone afterwards: it holds secrets."""
+        self._ready()
+        file = self.data_dir / "variables.tfvars.json"
+        file.unlink(missing_ok=True)
+        try:
+            file.touch(mode=0o600)
+            file.write_text(json.dumps(dict(variables)))
+            yield str(file)
+        finally:
+            file.unlink(missing_ok=True)
 
     def _error(self, command: str, diagnostics: Sequence[Diagnostic], rest: str) -> TerraformError:
         error = error_from(command, diagnostics, rest)

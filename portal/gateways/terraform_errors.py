@@ -47,6 +47,8 @@ class TerraformError(OrcaError):
 
     status = 502
     code = "terraform_failed"
+    #: Whether Terraform may have made things that it could not write into its state any more.
+    state_lost = False
 
     def __init__(
         self,
@@ -111,6 +113,22 @@ class TerraformTimeout(TerraformError):
         )
 
 
+class TerraformKilled(TerraformError):
+    """Terraform was ended from outside, without a chance to end in order."""
+
+    code = "terraform_killed"
+    state_lost = True
+
+    def __init__(self, command: str, signal: int, *, detail: str = "") -> None:
+        super().__init__(
+            f"Terraform's {command} was killed (signal {signal}); the machine may be short of memory.",
+            hint="Apply again: what it had made is found and taken over.",
+            detail=detail,
+            fault="operator",
+            retryable=True,
+        )
+
+
 @dataclass(frozen=True)
 class _Cause:
     pattern: re.Pattern[str]
@@ -128,6 +146,14 @@ def _cause(pattern: str, code: str, message: str, hint: str, fault: Fault, *, re
 # The first that fits is taken: what is more certain comes first. A refused role behind an unreachable endpoint is an
 # unreachable endpoint, but missing credentials show as an unreachable metadata service.
 _CAUSES = (
+    _cause(
+        r"failed to (?:save|persist) state|errored\.tfstate",
+        "terraform_state_unsaved",
+        "Terraform did its work, but could not save its state.",
+        "Apply again: what it had made is found and taken over.",
+        "cloud",
+        retryable=True,
+    ),
     _cause(
         r"no valid credential sources|no EC2 IMDS role found|failed to refresh cached credentials",
         "terraform_no_credentials",
@@ -261,19 +287,20 @@ _CAUSES = (
 
 _LOCKED = re.compile(r"error acquiring the state lock", re.IGNORECASE)
 _LOCK_FIELD = re.compile(r"^\s*(ID|Who|Operation|Created):\s*(.+?)\s*$", re.MULTILINE)
+_ORNAMENT = re.compile(r"\x1b\[[0-9;]*m|^[│╷╵] ?", re.MULTILINE)
 _ACTION = re.compile(r"not authorized to perform:? \[?([a-z0-9-]+:\w+)", re.IGNORECASE)
 
 
 def error_from(command: str, diagnostics: Sequence[Diagnostic], rest: str = "") -> TerraformError:
     """The error that fits what ``command`` reported; ``rest`` is what it wrote outside its diagnostics."""
-    errors = [found for found in diagnostics if found.severity == "error"]
+    errors = [found for found in diagnostics if found.severity == "error"] or diagnostics_from(rest)
     said = "\n".join(found.text for found in errors) or rest.strip()
     for found in errors:
         if _LOCKED.search(found.summary):
             return TerraformLocked(lock_holder_from(found.detail), detail=said)
     for cause in _CAUSES:
         if cause.pattern.search(said):
-            return TerraformError(
+            error = TerraformError(
                 _message(cause, errors, said),
                 code=cause.code,
                 hint=cause.hint,
@@ -281,6 +308,8 @@ def error_from(command: str, diagnostics: Sequence[Diagnostic], rest: str = "") 
                 fault=cause.fault,
                 retryable=cause.retryable,
             )
+            error.state_lost = cause.code == "terraform_state_unsaved"
+            return error
     first = errors[0] if errors else None
     about = f" ({first.address})" if first and first.address else ""
     summary = first.summary.rstrip(".") if first else (said.splitlines() or ["it gave no reason"])[-1]
@@ -289,6 +318,13 @@ def error_from(command: str, diagnostics: Sequence[Diagnostic], rest: str = "") 
         hint="Apply again. If it fails in the same way, an operator reads the run's log.",
         detail=said,
     )
+
+
+def diagnostics_from(text: str) -> list[Diagnostic]:
+    """The errors in the plain text of a command that cannot report in JSON, without their frames and colours."""
+    parts = re.split(r"^Error: ", _ORNAMENT.sub("", text), flags=re.MULTILINE)[1:]
+    found = (part.strip().partition("\n") for part in parts)
+    return [Diagnostic("error", summary.strip(), detail.strip()) for summary, _, detail in found]
 
 
 def _message(cause: _Cause, errors: Sequence[Diagnostic], said: str) -> str:

@@ -143,10 +143,14 @@ def run(
             finally:
                 watch.end()
         said = _tail(errors)
-    if process.returncode != 0 and watch.reason == "cancelled":
-        raise TerraformCancelled(detail=said)
-    if process.returncode != 0 and watch.reason == "time":
-        raise TerraformTimeout(command[1], seconds, detail=said)
+    if process.returncode != 0 and watch.reason:
+        stopped: TerraformError = (
+            TerraformCancelled(detail=said)
+            if watch.reason == "cancelled"
+            else TerraformTimeout(command[1], seconds, detail=said)
+        )
+        stopped.state_lost = process.returncode < 0
+        raise stopped
     return process.returncode, said
 
 

@@ -1,7 +1,9 @@
-"""The state's lock in S3: who holds it, and how to break it.
+"""What lies beside a workspace's state in S3: its lock, and the mark of an apply that is under way.
 
 Terraform's S3 backend locks a state by making the object ``<state>.tflock`` under the condition that it is not there
-yet, and writes into it who it is. A Terraform that was killed leaves it behind.
+yet, and writes into it who it is. A Terraform that was killed leaves it behind. The mark ``<state>.applying`` is
+Orca's own: it is there from the start of an apply until its orderly end, so that a later run knows when it has to look
+for things that were made but never got into the state.
 """
 
 from __future__ import annotations
@@ -15,21 +17,22 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from portal.gateways.terraform_errors import Diagnostic, LockHolder, TerraformError, error_from, moment_from
+from portal.gateways.terraform_errors import Diagnostic, LockHolder, error_from, moment_from
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 STATE_KEY = "workspace.tfstate"
 WORKSPACE_PREFIX = "workspaces"
+CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard"})
 
 
-class StateLock:
-    """The lock of one workspace's state, in the bucket ``bucket``."""
+class StateObjects:
+    """The objects of one workspace's state in the bucket ``bucket``."""
 
     def __init__(self, bucket: str, workspace: str, *, environment: Mapping[str, str], region: str, path_style: bool):
         self.bucket = bucket
-        self.key = f"{WORKSPACE_PREFIX}/{workspace}/{STATE_KEY}.tflock"
+        self.key = f"{WORKSPACE_PREFIX}/{workspace}/{STATE_KEY}"
         self._environment = environment
         self._region = region
         self._path_style = path_style
@@ -37,44 +40,63 @@ class StateLock:
 
     def holder(self) -> LockHolder | None:
         """Who holds the lock; None when nobody does."""
-        with _translated("read the lock of Terraform's state"):
-            try:
-                body = self._client.get_object(Bucket=self.bucket, Key=self.key)["Body"].read()
-            except ClientError as error:
-                if _code(error) in {"NoSuchKey", "404"}:
-                    return None
-                raise
-        return holder_from(body)
+        with translated("read the lock of Terraform's state"):
+            body = self._read(f"{self.key}.tflock")
+        return None if body is None else holder_from(body)
 
     def break_(self, lock_id: str) -> bool:
         """Remove the lock if it is still the one with ``lock_id``; whether it was there."""
         holder = self.holder()
         if holder is None or holder.lock_id != lock_id:
             return False
-        with _translated("remove the lock of Terraform's state"):
-            self._client.delete_object(Bucket=self.bucket, Key=self.key)
+        with translated("remove the lock of Terraform's state"):
+            self._client.delete_object(Bucket=self.bucket, Key=f"{self.key}.tflock")
         return True
+
+    def mark(self) -> None:
+        """Say that an apply is under way."""
+        with translated("note the start of the apply"):
+            self._client.put_object(Bucket=self.bucket, Key=f"{self.key}.applying", Body=b"")
+
+    def unmark(self) -> None:
+        """Say that the last apply came to an orderly end: whatever it made is in the state."""
+        with translated("note the end of the apply"):
+            self._client.delete_object(Bucket=self.bucket, Key=f"{self.key}.applying")
+
+    def marked(self) -> bool:
+        """Whether an apply was begun that did not come to an orderly end."""
+        with translated("see how the last apply ended"):
+            return self._read(f"{self.key}.applying") is not None
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
+                return None
+            raise
 
     @property
     def _client(self) -> S3Client:
         if self._opened is None:
-            given = self._environment
-            session = boto3.Session(
-                aws_access_key_id=given.get("AWS_ACCESS_KEY_ID"),
-                aws_secret_access_key=given.get("AWS_SECRET_ACCESS_KEY"),
-                aws_session_token=given.get("AWS_SESSION_TOKEN"),
-                profile_name=None if given.get("AWS_ACCESS_KEY_ID") else given.get("AWS_PROFILE"),
-                region_name=self._region,
-            )
             style: Literal["path", "auto"] = "path" if self._path_style else "auto"
-            self._opened = session.client(
-                "s3",
-                endpoint_url=given.get("AWS_ENDPOINT_URL_S3") or given.get("AWS_ENDPOINT_URL"),
-                config=Config(
-                    connect_timeout=5, read_timeout=20, retries={"mode": "standard"}, s3={"addressing_style": style}
-                ),
-            )
+            config = CONFIG.merge(Config(s3={"addressing_style": style}))
+            given = self._environment
+            endpoint = given.get("AWS_ENDPOINT_URL_S3") or given.get("AWS_ENDPOINT_URL")
+            self._opened = session_from(given, self._region).client("s3", endpoint_url=endpoint, config=config)
         return self._opened
+
+
+def session_from(environment: Mapping[str, str], region: str) -> boto3.Session:
+    """A session with the credentials that Terraform gets from the same ``environment``."""
+    key = environment.get("AWS_ACCESS_KEY_ID")
+    return boto3.Session(
+        aws_access_key_id=key,
+        aws_secret_access_key=environment.get("AWS_SECRET_ACCESS_KEY"),
+        aws_session_token=environment.get("AWS_SESSION_TOKEN"),
+        profile_name=None if key else environment.get("AWS_PROFILE"),
+        region_name=region,
+    )
 
 
 def holder_from(body: bytes) -> LockHolder:
@@ -94,18 +116,8 @@ def holder_from(body: bytes) -> LockHolder:
 
 
 @contextmanager
-def _translated(doing: str) -> Iterator[None]:
+def translated(doing: str) -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        found = error_from(doing, [Diagnostic("error", f"could not {doing}", str(error))])
-        raise _told(found, doing) from error
-
-
-def _told(found: TerraformError, doing: str) -> TerraformError:
-    found.message = f"{found.message.rstrip('.')} (trying to {doing})."
-    return found
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+        raise error_from(doing, [Diagnostic("error", f"could not {doing}", str(error))]) from error
