@@ -105,7 +105,7 @@ def _events_ensure(region: str) -> None:
         QueueUrl=url,
         Attributes={
             "MessageRetentionPeriod": str(14 * _DAY),
-            "VisibilityTimeout": "30",
+            "VisibilityTimeout": "15",
             "RedrivePolicy": json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 20}),
         },
     )

@@ -146,6 +146,8 @@ class TerraformWorkspace:
         options["replace"] = list(rebuild)
         if self._objects.marked():
             self._take_over(variables)
+        if not destroy:
+            self._keep_half_made()
         with self._variables_file(variables) as file:
             return plan_from(self._work("plan", seconds=PLAN_SECONDS, var_file=file, **options))
 
@@ -212,6 +214,12 @@ class TerraformWorkspace:
         if strays:
             self._import(strays, variables_covering(strays, variables))
         self._objects.unmark()
+
+    def _keep_half_made(self) -> None:
+        """Have the plan mend what is half made instead of making it anew: a bucket may hold data by now."""
+        for address in self._objects.tainted():
+            self._say(f"{address}: was not finished; the plan mends it")
+            self._ask(f"untaint {address}")
 
     def _import(self, strays: Sequence[Stray], variables: Mapping[str, object]) -> None:
         """Import all at once, in a copy of the root: one at a time would load the provider for each."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 from botocore.config import Config
@@ -68,6 +68,12 @@ class StateObjects:
         with translated("see how the last apply ended"):
             return self._read(f"{self.key}.applying") is not None
 
+    def tainted(self) -> list[str]:
+        """Addresses of what Terraform was in the middle of making when it was stopped, and would throw away."""
+        with translated("read Terraform's state"):
+            body = self._read(self.key)
+        return [] if body is None else tainted_in(json.loads(body))
+
     def _read(self, key: str) -> bytes | None:
         try:
             return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
@@ -97,6 +103,17 @@ def session_from(environment: Mapping[str, str], region: str) -> boto3.Session:
         profile_name=None if key else environment.get("AWS_PROFILE"),
         region_name=region,
     )
+
+
+def tainted_in(state: Mapping[str, Any]) -> list[str]:
+    """The addresses that a state (format 4) marks as tainted."""
+    return [
+        ".".join(filter(None, (resource.get("module"), resource["type"], resource["name"])))
+        + (f"[{json.dumps(instance['index_key'])}]" if "index_key" in instance else "")
+        for resource in state.get("resources", [])
+        for instance in resource.get("instances", [])
+        if instance.get("status") == "tainted"
+    ]
 
 
 def holder_from(body: bytes) -> LockHolder:

@@ -92,8 +92,8 @@ def test_an_instance_reaches_its_own_things_and_nobody_elses(
     assert denied(sqs.send_message, QueueUrl=stranger["queue_url"], MessageBody="x", MessageGroupId="g")
     events = stranger["queue_url"].rsplit("/", 1)[0] + "/orca-events"
     assert denied(sqs.receive_message, QueueUrl=events)
-    assert denied(sts.assume_role, RoleArn=stranger["role_arn"], RoleSessionName="x")
-    assert denied(sts.assume_role, RoleArn="arn:aws:iam::100000000001:role/orca-provisioner", RoleSessionName="x")
+    assert denied(sts.assume_role, RoleArn=stranger["role_arn"], RoleSessionName="intruder")
+    assert denied(sts.assume_role, RoleArn="arn:aws:iam::100000000001:role/orca-provisioner", RoleSessionName="intruder")
     assert denied(iam.list_roles)
 
 
