@@ -119,8 +119,8 @@ class Work:
         try:
             tasks = parse_tasks(message.body, self._workspace)
         except ProtocolError as error:
+            # It stays hidden for a while: given back at once, it would come again before all others.
             log.error("message %s is refused: %s", message.id, error)
-            self._give_back(message.receipt)
             return
         with self._changed:
             accepting = self._accepting

@@ -104,8 +104,9 @@ def _find(parent: int, prefix: str, depth: int, account: Account, skip: Callable
 
 
 def _clean(name: str) -> str:
-    """A file's name as a key can carry it."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    """A file's name as a key can carry it, and a listing in XML."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def upload(
