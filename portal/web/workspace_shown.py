@@ -63,7 +63,7 @@ def workspace_shown(owner: User, workspace_id: str) -> dict[str, Any]:
         "instances": list(instances_shown(workspace)),
         "ssh": ssh_address(workspace),
         "has_key": ssh_keys_of(owner).exists(),
-        "can_lend": bool(workspace.outputs.get("user_role_arn")),
+        "can_lend": workspace.ready_at is not None and workspace.state not in {State.DESTROYING, State.DESTROYED},
         "runs": runs,
         "busy": sum(run.state in OPEN for run in runs),
     }
