@@ -35,42 +35,39 @@ def start(supervision: Supervision) -> Started:
     supervision.launch()
     supervision.start("redis", "cloud")
     supervision.wait_for("redis", lambda: ready.redis_is_up(configuration.sockets / "redis.sock"))
-    mark = _database_mark(configuration)
-    current = is_done("database", mark)
-    if current:
-        supervision.start("web", "beat")
-    preparing, started = _prepare(configuration, database=not current)
-    if not current:
-        supervision.start("web", "beat")
+    first = not is_done("prepared", _prepared_mark(configuration))
+    preparing = _prepare(configuration, password := secrets.token_urlsafe(12), database=first)
+    administrator = _database_await(preparing) if first else None
+    supervision.start("web", "beat")
     supervision.wait_for("cloud", lambda: ready.listens(configuration.options.cloud_port))
-    with step("Orca's own part of the cloud"):
+    if first:
         _finish(preparing)
-    set_done("database", _database_mark(configuration))
     supervision.start("worker", "relay")
+    _finish(preparing)
+    set_done("prepared", _prepared_mark(configuration))
     supervision.wait_for("web", lambda: ready.answers(f"{configuration.local_url}/healthz"))
     supervision.wait_for("worker", lambda: _WORKER_READY in supervision.log_since_start("worker"))
     for name in ("relay", "beat"):
         supervision.wait_for(name, partial(supervision.is_running, name, seconds=1))
-    return started
+    return Started(administrator, password)
 
 
-def _database_mark(configuration: Configuration) -> str:
-    """What the database and the static files are made of; never the same for a database elsewhere."""
-    address = configuration.environment.get("DATABASE_URL", "")
+def _prepared_mark(configuration: Configuration) -> str:
+    """What the database, the static files and the cloud's part are made of; never the same for those elsewhere."""
+    database, cloud = HOME / "orca.sqlite3", HOME / "cloud" / "credentials.json"
+    ours = configuration.embedded_cloud and not configuration.environment.get("DATABASE_URL")
+    there = str(database.stat().st_ino) if ours and database.is_file() else secrets.token_hex(8)
     sources = sorted((ROOT / "portal").rglob("migrations/*.py")) + sorted((ROOT / "portal").rglob("static"))
-    local = HOME / "orca.sqlite3"
-    there = f"{local.stat().st_ino}" if local.is_file() and not address else secrets.token_hex(8)
-    return fingerprint([address, there, ROOT / "requirements.txt", *sources])
+    return fingerprint([there, cloud, ROOT / "requirements.txt", *sources])
 
 
-def _prepare(configuration: Configuration, *, database: bool) -> tuple[subprocess.Popen[str], Started]:
-    """Starts preparing; returns when the database is ready, while the cloud may still be waited for."""
-    password = secrets.token_urlsafe(12)
+def _prepare(configuration: Configuration, password: str, *, database: bool) -> subprocess.Popen[str]:
+    """Starts preparing: Orca's part of the cloud always, the database and static files where they may have changed."""
     arguments = ["--database"] if database else []
     if configuration.embedded_cloud:
         arguments += ["--cloud-port", str(configuration.options.cloud_port)]
     with _LOG.open("w") as log:
-        preparing = subprocess.Popen(
+        return subprocess.Popen(
             [*leash(), str(PYTHON), "-m", "scripts.orca.run.prepare", *arguments],
             cwd=ROOT,
             env={**configuration.environment, "ORCA_FIRST_PASSWORD": password},
@@ -79,14 +76,21 @@ def _prepare(configuration: Configuration, *, database: bool) -> tuple[subproces
             stderr=log,
             text=True,
         )
-    with step("Database and static files" if database else "Portal"):
+
+
+def _database_await(preparing: subprocess.Popen[str]) -> str | None:
+    """Until the database is ready; the address of the administrator who was made, if one was."""
+    with step("Database and static files"):
         line = preparing.stdout.readline() if preparing.stdout else ""
     if not line:
         _finish(preparing)
-    return preparing, Started(json.loads(line)["administrator"], password)
+    made: str | None = json.loads(line)["administrator"]
+    return made
 
 
 def _finish(preparing: subprocess.Popen[str]) -> None:
-    if preparing.wait() != 0:
+    with step("Orca's own part of the cloud"):
+        code = preparing.wait()
+    if code != 0:
         lines = _LOG.read_text(errors="replace").splitlines()
         raise ScriptError("Orca could not be prepared.", f"The whole log is {_LOG}.", "\n".join(lines[-25:]))

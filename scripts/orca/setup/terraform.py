@@ -51,7 +51,7 @@ def terraform_version(binary: str) -> tuple[int, ...]:
 def providers_ensure() -> None:
     """Terraform's configuration for this machine, with the providers shared by every workspace."""
     out = HOME / "terraform"
-    code = sorted((ROOT / "portal" / "gateways").glob("terraform*.py"))
+    code = sorted((ROOT / "portal" / "gateways").glob("terraform_mirror*.py"))
     versions = sorted((ROOT / "terraform").rglob("versions.tf"))
     surroundings = [
         os.environ.get(name, "") for name in ("ORCA_TF_MIRROR", "TF_CLI_CONFIG_FILE", "TF_PLUGIN_CACHE_DIR")
