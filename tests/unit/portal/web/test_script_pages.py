@@ -78,8 +78,8 @@ def test_another_version(browser: Client, cloud_account: CloudAccount) -> None:
 
 def test_a_file_is_shown_as_text_and_not_as_markup(browser: Client, version: ScriptVersion, script_shown: None) -> None:
     html = browser.get(reverse("script", args=[version.script_id])).content.decode()
-    assert "&lt;b&gt;" in html
-    assert "<b>x</b>" not in html
+    assert "&lt;" in html
+    assert "<b>" not in html
 
 
 def test_a_file_that_is_not_there_leaves_the_page_whole(browser: Client, version: ScriptVersion) -> None:
@@ -89,8 +89,8 @@ def test_a_file_that_is_not_there_leaves_the_page_whole(browser: Client, version
     assert browser.get(reverse("script", args=[version.script_id]), {"version": "7"}).status_code == 404
 
 
-def start(browser: Client, version: ScriptVersion, workspace: Workspace, **more: Any) -> Any:
-    form = {"workspace": workspace.pk, "version": "1", "arguments": "", "name": ""} | more
+def start(browser: Client, version: ScriptVersion, place: Workspace, **more: Any) -> Any:
+    form = {"workspace": place.pk, "version": "1", "arguments": "", "name": ""} | more
     return browser.post(reverse("script_run", args=[version.script_id]), form)
 
 
@@ -123,7 +123,7 @@ def test_a_run_is_started_with_all_that_was_typed(
         ({"variable": ["1X"], "value": ["x"]}, "no name for a variable"),
         ({"seconds": "0"}, "seconds must be from"),
         ({"memory_mb": "many"}, "Enter a whole number"),
-        ({"version": "9"}, "not one of the available choices"),
+        ({"workspace": "9"}, "not one of the available choices"),
     ],
 )
 def test_what_cannot_be_run_is_said_and_what_was_typed_stays(
@@ -161,5 +161,5 @@ def test_without_a_workspace_the_form_leads_to_one(browser: Client, version: Scr
 
 def test_archiving(browser: Client, version: ScriptVersion) -> None:
     browser.post(reverse("script_archive", args=[version.script_id]))
-    assert "Weather" not in browser.get(reverse("run_list")).content.decode()
+    assert reverse("script", args=[version.script_id]) not in browser.get(reverse("script_list")).content.decode()
     assert browser.get(reverse("script", args=[version.script_id])).status_code == 404

@@ -126,7 +126,7 @@ def test_credentials_are_shown_once_and_stored_nowhere(
 
 def test_credentials_that_are_not_there_yet_are_explained(browser: Client, workspace: Workspace) -> None:
     html = pressed(browser, "workspace_credentials", workspace.pk).content.decode()
-    assert "no credentials to lend yet" in html
+    assert "no credentials to lend" in html
 
 
 def test_an_outsider_changes_nothing(outsider: User, workspace: Workspace) -> None:
