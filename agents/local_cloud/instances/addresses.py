@@ -33,6 +33,7 @@ class Addresses:
     """
 
     def __init__(self, data: Path) -> None:
+        data.mkdir(parents=True, exist_ok=True)
         self._path = data / "addresses.json"
         self._lock = threading.Lock()
         digest = hashlib.sha256(str(data.resolve()).encode()).digest()

@@ -137,7 +137,7 @@ def backend_dict(module: str) -> BackendDict[Any]:
     return found
 
 
-def _make_defaults(kind: type[Any], factory: Any, items: dict[Any, Any], state: dict[str, Any]) -> Any:
+def _make_defaults(kind: Any, factory: Any, items: dict[Any, Any], state: dict[str, Any]) -> Any:
     made = kind.__new__(kind)
     defaultdict.__init__(made, factory, items)
     made.__dict__.update(state)
