@@ -47,9 +47,7 @@ def draw(months: pd.DataFrame, year: int, path: Path) -> None:
     warmth.fill_between(
         months.index, months["low"], months["high"], color="#fdae6b", alpha=0.5, label="low to high (°C)"
     )
-    warmth.plot(
-        months.index, (months["low"] + months["high"]) / 2, color="#d94801", marker="o", label="mean (°C)"
-    )
+    warmth.plot(months.index, (months["low"] + months["high"]) / 2, color="#d94801", marker="o", label="mean (°C)")
     warmth.set_ylabel("temperature (°C)")
     figure.suptitle(f"Seattle, {year}")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)

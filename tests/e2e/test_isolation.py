@@ -93,7 +93,9 @@ def test_an_instance_reaches_its_own_things_and_nobody_elses(
     events = stranger["queue_url"].rsplit("/", 1)[0] + "/orca-events"
     assert denied(sqs.receive_message, QueueUrl=events)
     assert denied(sts.assume_role, RoleArn=stranger["role_arn"], RoleSessionName="intruder")
-    assert denied(sts.assume_role, RoleArn="arn:aws:iam::100000000001:role/orca-provisioner", RoleSessionName="intruder")
+    assert denied(
+        sts.assume_role, RoleArn="arn:aws:iam::100000000001:role/orca-provisioner", RoleSessionName="intruder"
+    )
     assert denied(iam.list_roles)
 
 

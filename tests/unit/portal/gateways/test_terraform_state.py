@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from portal.gateways.terraform_state import tainted_in
 
 
 def test_what_was_half_made_is_found_by_its_address() -> None:
-    whole, half = {"attributes": {}}, {"status": "tainted", "attributes": {}}
+    whole: dict[str, Any] = {"attributes": {}}
+    half: dict[str, Any] = {"status": "tainted", "attributes": {}}
     state = {
         "version": 4,
         "resources": [
