@@ -80,8 +80,8 @@ class Agent:
             journal=journal,
             environment=self._environment,
         )
-        parts.start(self._version, lambda desired: self._apply(parts, desired))
         recovery.return_messages(leftovers, journal, parts.tasks, bucket, parts.reporter.emit)
+        parts.start(self._version, lambda desired: self._apply(parts, desired))
         return self._follow(parts)
 
     def _until(self, attempt: Callable[[], T]) -> T:

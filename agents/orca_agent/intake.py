@@ -33,6 +33,7 @@ class Intake:
     def close(self, *, at_once: bool) -> None:
         """Receive no more. A poll that is broken off ``at_once`` may catch a message that only time brings back."""
         self._stop.set()
+        self._work.close()
         if at_once:
             self._abort()
         self._thread.join(LONGEST_WAIT + 10)

@@ -86,6 +86,7 @@ class Work:
         self._running = 0
         self._machine = this_machine()
         self._accepting = True
+        self._closed = False
 
     # --- what others ask
 
@@ -100,10 +101,16 @@ class Work:
             return not self._jobs
 
     def free_slots(self, timeout: float) -> int:
-        """How many more tasks may come; waits for the first. 0: none within ``timeout``, or none are wanted."""
+        """How many more tasks may come; waits for the first. 0: none within ``timeout``, or none any more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._accepting and self._free() > 0, timeout)
+            self._changed.wait_for(lambda: self._closed or (self._accepting and self._free() > 0), timeout)
             return max(0, self._free()) if self._accepting else 0
+
+    def close(self) -> None:
+        """Nobody needs to wait for a free slot any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def wait_idle(self, timeout: float) -> bool:
         with self._changed:
