@@ -154,6 +154,24 @@ def test_dead_letters_arrive_whole_and_the_policy_comes_back_as_it_was_sent(loca
     assert found["Attributes"]["MessageGroupId"] == "g"
 
 
+def test_changing_one_attribute_leaves_the_others_alone(local_cloud: Cloud) -> None:
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "sqs:*",
+        "Resource": "*",
+        "Condition": {"Null": {"x": "false"}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+    queue = Queue(local_cloud, Policy=policy, VisibilityTimeout="77")
+    queue.sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"MessageRetentionPeriod": "3600"})
+    assert json.loads(queue.attribute("Policy")) == json.loads(policy)
+    assert (queue.attribute("VisibilityTimeout"), queue.attribute("MessageRetentionPeriod")) == ("77", "3600")
+    queue.sqs.set_queue_attributes(QueueUrl=queue.url, Attributes={"Policy": ""})
+    with pytest.raises(KeyError):
+        queue.attribute("Policy")
+
+
 def test_sequence_numbers_grow_and_attributes_come_along(local_cloud: Cloud) -> None:
     queue = Queue(local_cloud)
     numbers = [int(queue.send(str(number))["SequenceNumber"]) for number in range(3)]

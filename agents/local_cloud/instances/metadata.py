@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -179,14 +181,21 @@ class Metadata:
             return kept
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients may leave when they like; anything else is a fault of ours."""
+        if not isinstance(sys.exception(), OSError):
+            traceback.print_exc()
+
+
 def _listen(address: str, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
     for port in (USUAL_PORT, 0):
         try:
-            server = ThreadingHTTPServer((address, port), handler)
+            return _Server((address, port), handler)
         except OSError:
             continue
-        server.daemon_threads = True
-        return server
     raise OSError(f"no port is free on {address}")
 
 

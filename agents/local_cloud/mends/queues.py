@@ -95,7 +95,17 @@ def _apply_queue(held: Callable[[Any], Messages]) -> None:
             found["RedrivePolicy"] = json.dumps(queue.redrive_policy, separators=(",", ":"))
         return found
 
+    set_attributes = Queue._set_attributes
+
+    def keep_policy(queue: Any, attributes: dict[str, Any], now: float | None = None) -> None:
+        kept = vars(queue).get("_policy_json")
+        set_attributes(queue, attributes, now)
+        if kept is not None and "Policy" not in attributes:
+            # moto takes an attribute that is not named for one that is taken away.
+            queue._policy_json = kept
+
     replace(Queue, "attributes", property(attributes))
+    replace(Queue, "_set_attributes", keep_policy)
 
 
 def _counter(held: Callable[[Any], Messages], index: int) -> Callable[[Any], int]:
