@@ -26,6 +26,7 @@ from agents.local_cloud.mends import (
     instance_lifecycle,
     queues,
     queues_of_other_accounts,
+    remembered,
     role_assumption,
     uploads,
 )
@@ -84,6 +85,7 @@ class LocalCloud:
 
     def _mend(self, enforcement: Enforcement, sessions: Sessions) -> None:
         forget_instances()
+        remembered.apply()
         self._bodies.install()
         enforcement.install()
         role_assumption.apply(sessions)
