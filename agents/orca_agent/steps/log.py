@@ -12,7 +12,7 @@ from agents.orca_agent.steps.lines import LineSplitter
 from agents.orca_agent.steps.masking import Masker
 
 FLUSH_AFTER: Final = 0.1
-FLUSH_BYTES: Final = 32 * 1024
+FLUSH_BYTES: Final = 24 * 1024  # in an envelope each may become seven
 FLUSH_LINES: Final = 1_000
 MB: Final = 1024 * 1024
 
@@ -105,16 +105,18 @@ class StepLogger:
 
     def _add(self, stream: str, line: str) -> None:
         now = round(self._clock(), 3)
-        self._lines += 1
         if int(now) != self._second:
             self._second = int(now)
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
         data = f"{self._stamp}.{int(now % 1 * 1000):03d}Z {stream} {line}\n".encode()
+        if self._pending_bytes + len(data) > FLUSH_BYTES:
+            self.flush()
         self._file.write(data)
+        self._lines += 1
         self._bytes += len(data)
         if not self._pending:
             self._pending_since = now
         self._pending.append(LogLine(stream, now, line))
         self._pending_bytes += len(data)
-        if self._pending_bytes >= FLUSH_BYTES or len(self._pending) >= FLUSH_LINES:
+        if len(self._pending) >= FLUSH_LINES:
             self.flush()

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.orca_agent import protocol
@@ -253,6 +253,7 @@ _json = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.text() | _json.map(json.dumps))
 def test_no_body_breaks_out_of_the_typed_errors(body: str) -> None:
     with pytest.raises(ProtocolError):
@@ -267,6 +268,7 @@ def test_a_body_that_strains_the_parser_is_malformed(body: str) -> None:
         protocol.open_envelope(body, key_for)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_signed_payload_breaks_out_of_the_typed_errors(data: st.DataObject) -> None:
     """A workspace's key may be in wrong hands: any value anywhere is read, rejected, or a typed error."""
@@ -283,6 +285,7 @@ def test_no_signed_payload_breaks_out_of_the_typed_errors(data: st.DataObject) -
         json.dumps(protocol.event_json(found), allow_nan=False).encode()
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_task_breaks_out_of_the_typed_errors(data: st.DataObject) -> None:
     message = json.loads(protocol.tasks_body([task()]))

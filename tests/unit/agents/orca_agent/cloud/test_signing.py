@@ -12,7 +12,7 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 from botocore.session import get_session
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.orca_agent.cloud.client import dns_suffix
@@ -38,6 +38,7 @@ def botocore_authorization(
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
 
 
+@settings(deadline=None)
 @given(
     key=names.filter(lambda name: name not in {".", ".."}),
     query=st.dictionaries(st.text(st.characters(codec="utf-8"), min_size=1), st.text(st.characters(codec="utf-8"))),
@@ -66,6 +67,7 @@ def test_s3_requests_are_signed_as_botocore_does(
     assert signed["authorization"] == expected
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_sqs_requests_are_signed_as_botocore_does(body: bytes) -> None:
     url = "https://sqs.eu-central-1.amazonaws.com/"
