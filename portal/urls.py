@@ -9,6 +9,8 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from portal.web.views.attention import attention
+
 admin.site.site_header = admin.site.site_title = "Orca administration"
 admin.site.index_title = "What is there"
 # Administrators come in through the same door as everybody: second factor, lock-out and all.
@@ -21,6 +23,7 @@ api = [
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/attention/", admin.site.admin_view(attention), name="admin_attention"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

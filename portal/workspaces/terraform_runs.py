@@ -189,7 +189,7 @@ def terraform_runs_sweep() -> int:
     silent = now - timedelta(seconds=settings.TERRAFORM_SILENCE)
     dead = Q(heartbeat_at__lt=silent) | Q(heartbeat_at=None)
     for run in TerraformRun.objects.filter(dead, state__in=TerraformRun.WORKING).select_related("workspace"):
-        touched += _take_back(run)
+        touched += terraform_run_take_back(run=run)
     forgotten = TerraformRun.objects.filter(state=_State.QUEUED, heartbeat_at__lt=now - _REQUEUE_AFTER)
     for run in forgotten:
         if TerraformRun.objects.filter(pk=run.pk, heartbeat_at=run.heartbeat_at).update(heartbeat_at=now):
@@ -198,7 +198,8 @@ def terraform_runs_sweep() -> int:
     return touched
 
 
-def _take_back(run: TerraformRun) -> bool:
+def terraform_run_take_back(*, run: TerraformRun) -> bool:
+    """Have a run whose worker is dead taken up again, or end it when that was tried often enough; whether it was."""
     if run.attempts >= MOST_ATTEMPTS or run.cancel_requested_at:
         interrupted = OrcaError(
             "Terraform was interrupted again and again.",
