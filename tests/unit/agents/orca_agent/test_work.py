@@ -1,0 +1,327 @@
+"""Which steps are in hand, and what becomes of their messages."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.orca_agent import work as work_module
+from agents.orca_agent.account import Account
+from agents.orca_agent.cloud.queue import Message
+from agents.orca_agent.events import Event, StepFinished
+from agents.orca_agent.ids import new_id
+from agents.orca_agent.journal import Journal, StepKey
+from agents.orca_agent.layout import Layout
+from agents.orca_agent.orders import Task, tasks_body
+from agents.orca_agent.steps.bundle import BundleStore
+from agents.orca_agent.steps.control import HANDED_BACK, StepControl
+from agents.orca_agent.steps.environments import EnvironmentStore
+from agents.orca_agent.steps.result import finish_unstarted
+from agents.orca_agent.steps.runner import Surroundings
+from agents.orca_agent.steps.verdict import Verdict
+from agents.orca_agent.work import ACKNOWLEDGE_AFTER, FIRST_RENEWAL, RENEW_EVERY, VISIBILITY, Work
+from tests.unit.agents.orca_agent.doubles import WORKSPACE, MemoryBucket, MemoryQueue, any_script, task_of
+
+SUCCESS = Verdict("succeeded", "completed", "", 0)
+
+
+class Bench:
+    """Work whose steps run until the test lets them: ``release`` them, or they are stopped."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, slots: int = 2) -> None:
+        self.bucket, self.queue = MemoryBucket(), MemoryQueue()
+        self.layout = Layout(root)
+        self.layout.create()
+        self.journal = Journal(self.layout.journal)
+        self.events: list[Event] = []
+        self.changed = threading.Condition()
+        self.begun: list[str] = []
+        self.released: set[str] = set()
+        self.now = 0.0
+        account = Account("me", None, None, root)
+        around = Surroundings(
+            layout=self.layout,
+            account=account,
+            bucket=self.bucket,
+            bucket_name="b",
+            bundles=BundleStore(self.layout.bundles, self.bucket),
+            environments=EnvironmentStore(self.layout.environments, account),
+            warm=None,
+            emit=self.emit,
+            boot_id="boot",
+            slots=slots,
+            passed_on={},
+        )
+        monkeypatch.setattr(work_module, "run_step", self.run_step)
+        self.work = Work(
+            around,
+            self.queue,
+            self.journal,
+            workspace=WORKSPACE,
+            changed=lambda: None,
+            clock=lambda: self.now,
+        )
+
+    def emit(self, event: Event) -> None:
+        with self.changed:
+            self.events.append(event)
+            self.changed.notify_all()
+
+    def run_step(self, around: Surroundings, task: Task, control: StepControl, started: Any) -> StepFinished | None:
+        with self.changed:
+            self.begun.append(task.step)
+            self.changed.notify_all()
+        started(2**22 - 1, 1, 2**22 - 1)
+        while task.step not in self.released:
+            if control.reason:
+                break
+            time.sleep(0.001)
+        if control.reason == HANDED_BACK:
+            return None
+        key = StepKey(task.run, task.step, task.attempt)
+        return finish_unstarted(around.bucket, around.emit, key, SUCCESS)
+
+    def wait(self, is_so: Callable[[], bool]) -> None:
+        until = time.monotonic() + 10
+        while not is_so():
+            assert time.monotonic() < until, (self.begun, self.events)
+            time.sleep(0.001)
+
+    def accept(self, *tasks: Task, name: str = "", receives: int = 1) -> Message:
+        name = name or new_id()
+        message = Message(name, f"receipt-{name}", tasks_body(tasks), receives)
+        self.work.accept(message)
+        return message
+
+    def ended(self) -> dict[str, str]:
+        return {event.step: event.reason for event in self.events if isinstance(event, StepFinished)}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    made = Bench(tmp_path, monkeypatch)
+    yield made
+    made.work.hand_back_running(0.0)
+    assert made.work.wait_idle(10)
+
+
+def task() -> Task:
+    return task_of(any_script())
+
+
+def test_no_more_run_than_there_are_slots(bench: Bench) -> None:
+    tasks = [task() for _ in range(5)]
+    message = bench.accept(*tasks)
+    bench.wait(lambda: len(bench.begun) == 2)
+    assert bench.work.free_slots(0) == 0
+    assert len(bench.work.running()) == 5
+    for one in tasks:
+        bench.wait(functools.partial(lambda step: step in bench.begun, one.step))
+        bench.released.add(one.step)
+    assert bench.work.wait_idle(10)
+    bench.wait(lambda: bench.queue.deleted == [message.receipt])
+    assert bench.begun == [one.step for one in tasks]
+    assert bench.journal.read_all() == []
+    assert bench.work.free_slots(0) == 2
+
+
+def test_a_message_goes_only_when_all_its_tasks_have_ended(bench: Bench) -> None:
+    first, second = task(), task()
+    bench.accept(first, second)
+    bench.released.add(first.step)
+    bench.wait(lambda: first.step in bench.ended())
+    assert bench.queue.deleted == []
+    assert len(bench.journal.read_all()) == 1
+    bench.released.add(second.step)
+    bench.wait(lambda: len(bench.queue.deleted) == 1)
+
+
+def test_the_journal_knows_the_processes(bench: Bench) -> None:
+    one = task()
+    message = bench.accept(one)
+    bench.wait(lambda: bool(bench.journal.read_all()[0].guards))
+    (record,) = bench.journal.read_all()
+    assert (record.message, record.receipt) == (message.id, message.receipt)
+    assert record.guards[one.step].pid == 2**22 - 1
+
+
+def test_messages_are_held_and_renewed_in_time(bench: Bench) -> None:
+    message = bench.accept(task())
+    bench.work.renew()
+    assert bench.queue.visibility == []
+    bench.now = FIRST_RENEWAL
+    bench.work.renew()
+    bench.work.renew()
+    bench.now += RENEW_EVERY
+    bench.work.renew()
+    assert bench.queue.visibility == [(message.receipt, VISIBILITY)] * 2
+
+
+def test_a_renewal_that_fails_is_tried_again_soon(bench: Bench) -> None:
+    message = bench.accept(task())
+    bench.now = FIRST_RENEWAL
+    bench.queue.fail = True
+    bench.work.renew()
+    bench.queue.fail = False
+    bench.work.renew()
+    assert bench.queue.visibility == [(message.receipt, VISIBILITY)]
+
+
+def test_a_message_that_no_queue_can_hold_longer_is_acknowledged_once(bench: Bench) -> None:
+    one = task()
+    message = bench.accept(one)
+    bench.now = ACKNOWLEDGE_AFTER + 1
+    bench.work.renew()
+    bench.now += RENEW_EVERY
+    bench.work.renew()
+    assert bench.queue.deleted == [message.receipt]
+    assert bench.journal.read_all()[0].acknowledged
+    bench.released.add(one.step)
+    assert bench.work.wait_idle(10)
+    bench.wait(lambda: bench.journal.read_all() == [])
+    assert bench.queue.deleted == [message.receipt]
+    assert (bench.ended(), bench.queue.visibility) == ({one.step: "completed"}, [])
+
+
+def test_an_acknowledged_step_that_must_stop_is_told_as_lost(bench: Bench) -> None:
+    one = task()
+    bench.accept(one)
+    bench.wait(lambda: bool(bench.begun))
+    bench.now = ACKNOWLEDGE_AFTER + 1
+    bench.work.renew()
+    bench.work.hand_back_running(0.0)
+    assert bench.work.wait_idle(10)
+    bench.wait(lambda: bool(bench.events))
+    (event,) = bench.events
+    assert isinstance(event, StepFinished)
+    assert event.state == "lost"
+
+
+def test_the_same_message_again_only_renews_its_receipt(bench: Bench) -> None:
+    one = task()
+    bench.accept(one, name="m")
+    bench.work.accept(Message("m", "newer", tasks_body([one]), 2))
+    bench.released.add(one.step)
+    bench.wait(lambda: bench.queue.deleted == ["newer"])
+    assert bench.begun == [one.step]
+
+
+def test_another_message_with_the_same_step_is_no_second_run(bench: Bench) -> None:
+    one = task()
+    bench.accept(one, name="m")
+    bench.accept(one, name="n")
+    assert bench.queue.deleted == ["receipt-n"]
+    bench.released.add(one.step)
+    bench.wait(lambda: bench.queue.deleted == ["receipt-n", "receipt-m"])
+    assert bench.begun == [one.step]
+
+
+def test_cancelled_steps_stop_or_never_start(bench: Bench) -> None:
+    running, waiting, later = [task(), task()], task(), task()
+    bench.accept(*running)
+    bench.wait(lambda: len(bench.begun) == 2)
+    bench.accept(waiting)
+    bench.work.cancel(frozenset({running[0].step, waiting.step, later.step}))
+    bench.wait(lambda: len(bench.ended()) == 2)
+    bench.accept(later)
+    bench.wait(lambda: len(bench.ended()) == 3)
+    assert bench.ended()[waiting.step] == bench.ended()[later.step] == "cancelled"
+    assert bench.begun == [one.step for one in running]
+    assert running[1].step not in bench.ended()
+
+
+def test_draining_gives_back_what_has_not_started(bench: Bench) -> None:
+    running = [task(), task()]
+    bench.accept(*running)
+    bench.wait(lambda: len(bench.begun) == 2)
+    waiting = task()
+    bench.accept(waiting, name="w")
+    assert bench.work.stop_accepting() == [waiting.step]
+    assert bench.queue.visibility == [("receipt-w", 0)]
+    late = task()
+    bench.accept(late, name="late")
+    assert bench.queue.visibility[1:] == [("receipt-late", 0)]
+    assert bench.work.free_slots(0) == 0
+    bench.work.resume_accepting()
+    bench.released.update(one.step for one in running)
+    bench.wait(lambda: bench.work.free_slots(0) == 2)
+    assert set(bench.ended()) == {one.step for one in running}
+
+
+def test_handing_back_ends_all_and_says_nothing(bench: Bench) -> None:
+    tasks = [task() for _ in range(3)]
+    bench.accept(*tasks, name="m")
+    bench.wait(lambda: len(bench.begun) == 2)
+    assert sorted(bench.work.hand_back_running(0.0)) == sorted(one.step for one in tasks)
+    assert bench.work.wait_idle(10)
+    bench.wait(lambda: bench.queue.visibility == [("receipt-m", 0)])
+    assert (bench.events, bench.queue.deleted, len(bench.begun)) == ([], [], 2)
+
+
+def test_a_redelivered_step_with_a_result_is_told_again(bench: Bench) -> None:
+    one = task()
+    bench.accept(one, name="m")
+    bench.released.add(one.step)
+    bench.wait(lambda: bench.queue.deleted == ["receipt-m"])
+    bench.accept(one, name="n", receives=2)
+    bench.wait(lambda: len(bench.events) == 2)
+    assert bench.events[0] == bench.events[1]
+    assert bench.begun == [one.step]
+
+
+@pytest.mark.parametrize("forged", [b"", b"{", b"[]", b'{"kind": "step.finished"}', b"[" * 100_000])
+def test_a_result_that_is_none_does_not_keep_the_step_from_running(bench: Bench, forged: bytes) -> None:
+    one = task()
+    bench.bucket.objects[f"runs/{one.run}/{one.step}/1/result.json"] = forged
+    bench.accept(one, receives=2)
+    bench.wait(lambda: bench.begun == [one.step])
+
+
+def test_a_result_of_another_step_is_none(bench: Bench) -> None:
+    one, other = task(), task()
+    bench.released.add(other.step)
+    bench.accept(other)
+    bench.wait(lambda: len(bench.events) == 1)
+    stored = bench.bucket.objects[f"runs/{other.run}/{other.step}/1/result.json"]
+    bench.bucket.objects[f"runs/{one.run}/{one.step}/1/result.json"] = stored
+    bench.accept(one, receives=2)
+    bench.wait(lambda: one.step in bench.begun)
+
+
+def test_a_message_that_cannot_be_read_stays_hidden(bench: Bench) -> None:
+    bench.work.accept(Message("m", "r", "{", 1))
+    assert (bench.queue.visibility, bench.queue.deleted, bench.journal.read_all()) == ([], [], [])
+
+
+def test_an_error_of_the_agent_is_told_as_such(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(work_module, "run_step", broken)
+    one = task()
+    bench.accept(one)
+    bench.wait(lambda: bench.ended() == {one.step: "agent_failed"})
+
+
+def test_the_largest_step_is_stopped_when_the_disk_is_full(bench: Bench) -> None:
+    small, large = task(), task()
+    bench.accept(small, large)
+    bench.wait(lambda: len(bench.begun) == 2)
+    bench.work.stop_largest(lambda step: 10 if step == large.step else 1, "disk_limit")
+    bench.wait(lambda: set(bench.ended()) == {large.step})
+
+
+def test_who_waits_for_a_slot_is_woken_by_closing(bench: Bench) -> None:
+    bench.work.stop_accepting()
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(bench.work.free_slots(60)))
+    thread.start()
+    bench.work.close()
+    thread.join(10)
+    assert found == [0]
