@@ -82,6 +82,8 @@ class Agent:
         )
         recovery.return_messages(leftovers, journal, parts.tasks, bucket, parts.reporter.emit)
         parts.start(self._version, lambda desired: self._apply(parts, desired))
+        if self._version != release.DEVELOPMENT:
+            release.remove_others(layout.releases, self._version)
         return self._follow(parts)
 
     def _until(self, attempt: Callable[[], T]) -> T:

@@ -99,8 +99,8 @@ def become(folder: Path) -> NoReturn:
     os.execv(str(folder / "install"), [str(folder / "install"), "--replace"])  # noqa: S606 (no shell is wanted)
 
 
-def remove_others(releases: Path, keep: set[str]) -> None:
-    """Old releases take room for nothing."""
+def remove_others(releases: Path, version: str) -> None:
+    """Releases that do not run take room for nothing."""
     for folder in releases.glob("*"):
-        if SHA256.fullmatch(folder.name) and folder.name not in keep:
+        if SHA256.fullmatch(folder.name) and folder.name != version:
             shutil.rmtree(folder, ignore_errors=True)

@@ -77,5 +77,5 @@ def test_a_source_tree_is_no_release() -> None:
 def test_old_releases_are_removed(tmp_path: Path) -> None:
     for name in ("ab" * 32, "cd" * 32, "current"):
         (tmp_path / name).mkdir()
-    remove_others(tmp_path, {"ab" * 32})
+    remove_others(tmp_path, "ab" * 32)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ab" * 32, "current"]
