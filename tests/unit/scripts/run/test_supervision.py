@@ -136,8 +136,8 @@ def test_nothing_is_left_when_the_supervisor_is_killed(supervise: Callable[..., 
     _eventually(lambda: len(diary.lines("start")) == 2, "not all started")
     os.kill(int((supervision.configuration.sockets / "supervisor.pid").read_text()), signal.SIGKILL)
     _eventually(lambda: not supervision.is_alive(), "still alive")
-    _eventually(lambda: len(diary.lines("end")) == 2, "the services outlived their supervisor")
-    assert not any(_exists(pid) for _, pid in diary.lines("start"))
+    _eventually(lambda: not any(_exists(pid) for _, pid in diary.lines("start")), "services outlived their supervisor")
+    assert len(diary.lines("end")) == 2
 
 
 def test_a_child_that_lost_its_service_is_swept_up(supervise: Callable[..., Supervision], tmp_path: Path) -> None:
@@ -173,23 +173,12 @@ def test_words_of_an_earlier_start_are_not_taken_for_todays(
     assert supervision.log_since_start("web") == ""
 
 
-def test_whoever_held_the_home_is_gone_only_when_its_supervisor_is(
-    supervise: Callable[..., Supervision], diary: Diary, tmp_path: Path
-) -> None:
-    """`scripts/run` may be killed with -9: the lock's descriptor lives on in supervisor, and not in the services."""
-    supervision = supervise(_service("web", diary))
-    supervision.start("web")
-    _eventually(lambda: diary.lines("start"), "not started")
-    supervisor = int((supervision.configuration.sockets / "supervisor.pid").read_text())
-    assert _holds(supervisor, tmp_path)
-    assert not _holds(diary.lines("start")[0][1], tmp_path)
-
-
 def _holds(pid: int, path: Path) -> bool:
     return any(link.readlink() == path for link in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def test_everything_ends_when_the_one_who_started_it_is_killed(tmp_path: Path, diary: Diary) -> None:
+    """Until then supervisor, and not the services, holds the lock that keeps a second Orca out."""
     starter = f"""
 import os, sys, signal
 from pathlib import Path
@@ -210,6 +199,8 @@ signal.pause()
     with subprocess.Popen([sys.executable, "-c", starter]) as process:
         _eventually(lambda: diary.lines("start"), "not started")
         supervisor = int((tmp_path / "supervisor.pid").read_text())
+        assert _holds(supervisor, tmp_path)
+        assert not _holds(diary.lines("start")[0][1], tmp_path)
         process.kill()
     _eventually(lambda: diary.lines("end"), "the service outlived scripts/run")
     _eventually(lambda: not _exists(supervisor), "supervisor outlived scripts/run")
