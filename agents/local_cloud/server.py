@@ -110,8 +110,10 @@ class LocalCloud:
         if ensure_administrators(self._data, self._region):
             for account in ACCOUNTS.values():
                 self._store.changed("iam", account, PARTITION)
-        threading.Thread(target=self._server.serve_forever, name="http", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http", daemon=True).start()
         self._fleet.restore()
+        if self._fleet.tools.bwrap is None:
+            sys.stderr.write("WARNING: bwrap is not installed: instances are not isolated from this machine\n")
         self._ready = True
         start_up.settle()
         sys.stdout.write(f"ready {self.endpoint}\n")

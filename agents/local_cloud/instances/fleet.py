@@ -113,8 +113,13 @@ class Fleet:
         """What is running, for the health page."""
         known = list(self._machines.values())
         return [
-            {"id": m.instance_id, "address": m.folder.place.address, "pid": m.init_pid, "up": m.init_pid != 0}
-            for m in known
+            {
+                "id": machine.instance_id,
+                "address": machine.folder.place.address,
+                "pid": machine.standing.init_pid,
+                "up": machine.standing.init_pid != 0,
+            }
+            for machine in known
         ]
 
     # What machines ask and report, each from its own thread.
@@ -128,7 +133,7 @@ class Fleet:
             user_data = self._user_data(instance)
         place = self.addresses.place(instance_id)
         metadata = Metadata(place.address, lambda: self._facts(instance_id), lambda: self._issue(instance_id))
-        environment = self._environment(place, metadata.endpoint, instance.region_name)
+        environment = self._environment(instance_id, place, metadata.endpoint, instance.region_name)
         self._environments[instance_id] = environment
 
         def close() -> None:
@@ -137,7 +142,7 @@ class Fleet:
 
         return Boot(user_data, environment, close)
 
-    def booted(self, instance_id: str, init_pid: int) -> None:
+    def booted(self, instance_id: str) -> None:
         """See ``machine.Owner``."""
         self._doors.open(self._machines[instance_id], self._environments[instance_id])
         with self._control:
@@ -194,11 +199,14 @@ class Fleet:
                 return gzip.decompress(decoded)
         return decoded
 
-    def _environment(self, place: Place, metadata: str, region: str) -> dict[str, str]:
+    def _environment(self, instance_id: str, place: Place, metadata: str, region: str) -> dict[str, str]:
         environment = {"LANG": "C.UTF-8", **surroundings.inherited(os.environ)}
         for name in ("no_proxy", "NO_PROXY"):
             listed = [part for part in environment.get(name, "").split(",") if part]
             environment[name] = ",".join([*listed, "localhost", "127.0.0.1", "127.0.0.0/8", place.address])
+        if self.tools.bwrap is None:
+            # A plain process sees this machine's files; what it calls its root it has to be told.
+            environment["ORCA_INSTANCE_ROOT"] = str(self._data / "instances" / instance_id / "root")
         return {
             **environment,
             "AWS_ENDPOINT_URL": self._endpoint,

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from agents.local_cloud.instances.console import Console
 from agents.local_cloud.instances.root_folder import RootFolder
-from agents.local_cloud.instances.sandbox import Reports, Tools, boot_command
+from agents.local_cloud.instances.sandbox import Reports, Standing, Tools, boot_command
 
 READY_SECONDS = 20.0
 #: What the sandbox's own end may take after its grace period.
@@ -43,7 +43,7 @@ class Owner(Protocol):
     def boot(self, instance_id: str) -> Boot | None:
         """Everything that the next boot needs; None if the instance is gone."""
 
-    def booted(self, instance_id: str, init_pid: int) -> None:
+    def booted(self, instance_id: str) -> None:
         """The sandbox stands."""
 
     def down(self, instance_id: str, *, for_good: bool) -> None:
@@ -62,7 +62,7 @@ class Machine:
         self.instance_id = instance_id
         self.folder = folder
         self.console = Console(folder.console)
-        self.init_pid = 0
+        self.standing = Standing()
         self._tools = tools
         self._spawner = spawner
         self._owner = owner
@@ -130,7 +130,7 @@ class Machine:
             self.console.say("there is no user data that starts with #!: nothing is run")
         self._start_sandbox(boot.environment)
         self._booted_at = time.monotonic()
-        self._owner.booted(self.instance_id, self.init_pid)
+        self._owner.booted(self.instance_id)
 
     def _start_sandbox(self, environment: Mapping[str, str]) -> None:
         """Start the sandbox and wait until it stands."""
@@ -160,7 +160,8 @@ class Machine:
             readable, _, _ = select.select([ready], [], [], READY_SECONDS)
             if not readable or not os.read(ready, 1):
                 raise RuntimeError("the sandbox did not come up; its console says why")
-            self.init_pid = process.pid if self._tools.bwrap is None else _child_pid(info)
+            init_pid = process.pid if self._tools.bwrap is None else _child_pid(info)
+            self.standing = Standing.of(init_pid, self._tools)
         finally:
             os.close(ready)
             os.close(info)
@@ -177,23 +178,27 @@ class Machine:
             return
         self.console.say(f"going down ({why})")
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.init_pid or process.pid, signal.SIGTERM)
+            os.kill(self.standing.init_pid or process.pid, signal.SIGTERM)
         try:
             process.wait(self._grace + AFTERWARDS_SECONDS)
         except subprocess.TimeoutExpired:
             self.console.say("still there after its grace period: killed")
-            for pid in (self.init_pid, process.pid):
+            for pid in {self.standing.init_pid, process.pid} - {0}:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             process.wait()
-        self.init_pid = 0
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """The sandbox has ended: nobody comes in any more, nothing of it is held."""
         self._close()
+        standing, self.standing = self.standing, Standing()
+        standing.close()
 
     def _ended(self) -> None:
         """The sandbox ended by itself: it asked to, or it crashed and comes up again as a crashed machine would."""
         process, self._process = self._process, None
-        self.init_pid = 0
-        self._close()
+        self._let_go()
         status = process.returncode if process else 0
         if status == _POWER_OFF:
             self.console.say("the instance has shut itself down")

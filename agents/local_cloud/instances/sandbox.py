@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
@@ -14,6 +15,9 @@ from agents.local_cloud.instances.root_folder import USER, USER_DATA, RootFolder
 
 #: What root inside of an instance may do: become ``analyst``, look after its files and its processes. No more.
 CAPABILITIES = ("chown", "setuid", "setgid", "kill", "dac_override", "fowner", "sys_resource")
+
+#: Linux: the user namespace that owns another namespace (ioctl_ns(2)).
+NS_GET_USERNS = 0xB701
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INSIDE = Path(__file__).resolve().parent.parent / "inside"
@@ -35,6 +39,14 @@ class Tools:
         """Look around."""
         python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
         return cls(shutil.which("bwrap"), os.geteuid() == 0, python, data)
+
+    @property
+    def why_not(self) -> str:
+        """Why no instance can boot here; empty if one can. Plain processes are for ordinary users only: as root, an
+        instance's user data would change this very machine."""
+        if self.bwrap is None and self.as_root:
+            return "bubblewrap (bwrap) is not installed; without it, root cannot keep an instance from this machine"
+        return ""
 
     @property
     def hidden(self) -> list[Path]:
@@ -88,14 +100,49 @@ def boot_command(
     return [*command, "--", *init]
 
 
-def join_command(tools: Tools, folder: RootFolder, init_pid: int, command: Sequence[str]) -> list[str]:
-    """``command`` as ``analyst``, at home, among the processes and files of the running instance."""
+@dataclass(frozen=True)
+class Standing:
+    """A sandbox that runs: its first process, and (where the cloud is not root) its owner's user namespace."""
+
+    init_pid: int = 0
+    user_namespace: int | None = None
+
+    @classmethod
+    def of(cls, init_pid: int, tools: Tools) -> Standing:
+        """Look at the running process. Without root, bwrap puts processes one user namespace deeper than the other
+        namespaces, and only from the outer one may these be joined."""
+        if tools.as_root or tools.bwrap is None:
+            return cls(init_pid)
+        descriptor = os.open(f"/proc/{init_pid}/ns/pid", os.O_RDONLY)
+        try:
+            return cls(init_pid, fcntl.ioctl(descriptor, NS_GET_USERNS))
+        finally:
+            os.close(descriptor)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What a process that joins has to inherit."""
+        return () if self.user_namespace is None else (self.user_namespace,)
+
+    def close(self) -> None:
+        """The sandbox has gone."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+def join_command(tools: Tools, folder: RootFolder, standing: Standing, command: Sequence[str]) -> list[str]:
+    """``command`` as ``analyst``, at home, among the processes and files of the running instance.
+
+    To be started with ``standing.descriptors``.
+    """
     if tools.bwrap is None:
         return list(command)
-    join = ["nsenter", "--target", str(init_pid), "--mount", "--pid", "--uts", "--ipc"]
+    join = ["nsenter", "--target", str(standing.init_pid), "--mount", "--pid", "--uts", "--ipc"]
     command = ["/bin/sh", "-c", f'cd /home/{USER} || cd /; exec "$@"', "sh", *command]
-    if not tools.as_root:
-        return [*join, "--user", "--preserve-credentials", "--", *command]
+    if standing.user_namespace is not None:
+        outer = [f"--user=/proc/self/fd/{standing.user_namespace}", "--preserve-credentials", "--"]
+        inner = ["nsenter", "--target", "1", "--user", "--preserve-credentials", "--"]
+        return [*join, *outer, *inner, *command]
     uid = str(folder.place.user_id)
     drop = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs"]
     return [*join, "--", *drop, "--bounding-set=-all", "--inh-caps=-all", "--", *command]

@@ -39,6 +39,8 @@ def _apply_creation(fleet: Fleet) -> None:
     original = InstanceBackend.run_instances
 
     def run_instances(backend: Any, *args: Any, **options: Any) -> Any:
+        if fleet.tools.why_not:
+            raise Fault("InsufficientInstanceCapacity", fleet.tools.why_not, 500)
         profile = _profile(backend, options)
         if profile is not None:
             _require_pass_role(profile)

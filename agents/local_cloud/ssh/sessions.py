@@ -12,6 +12,7 @@ import struct
 import termios
 import traceback
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +35,15 @@ _CLIENT_VARIABLES = ("LANG", "TERM", "COLORTERM")
 
 #: Serves one session from its start to its end.
 SessionHandler = Callable[[asyncssh.SSHServerProcess[bytes]], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command as it is started: its environment, and the descriptors that it inherits."""
+
+    command: list[str]
+    environment: dict[str, str]
+    descriptors: tuple[int, ...]
 
 
 class Session(asyncssh.SSHServerProcess[bytes]):
@@ -61,16 +71,19 @@ async def serve_session(
 ) -> None:
     """Run what the client asks for and report how it ended."""
     try:
+        standing = machine.standing
         command = _command(process)
         if command is None:
             process.exit(127)
             return
-        joined = join_command(tools, machine.folder, machine.init_pid, command)
-        variables = _environment(process, environment)
+        home = f"/home/{USER}" if tools.bwrap else str(machine.folder.home)
+        joined = join_command(tools, machine.folder, standing, command)
+        launch = Launch(joined, _environment(process, environment, home), standing.descriptors)
         if process.term_type is not None:
-            status = await _on_terminal(process, machine, joined, variables)
+            terminal = _open_terminal(standing.init_pid, machine.folder.place.user_id)
+            status = await _on_terminal(process, launch, terminal)
         else:
-            status = await _on_pipes(process, joined, variables)
+            status = await _on_pipes(process, launch)
         if status < 0:
             process.exit_with_signal(_signal_name(-status))
         else:
@@ -93,7 +106,7 @@ def _command(process: asyncssh.SSHServerProcess[bytes]) -> list[str] | None:
     return [SHELL, "-c", process.command]
 
 
-def _environment(process: asyncssh.SSHServerProcess[bytes], instance: dict[str, str]) -> dict[str, str]:
+def _environment(process: asyncssh.SSHServerProcess[bytes], instance: dict[str, str], home: str) -> dict[str, str]:
     asked = {
         name: value
         for name, value in process.env.items()
@@ -105,7 +118,7 @@ def _environment(process: asyncssh.SSHServerProcess[bytes], instance: dict[str, 
     variables = {
         **instance,
         **asked,
-        "HOME": f"/home/{USER}",
+        "HOME": home,
         "LOGNAME": USER,
         "PATH": PATH,
         "SHELL": SHELL,
@@ -117,15 +130,16 @@ def _environment(process: asyncssh.SSHServerProcess[bytes], instance: dict[str, 
     return variables
 
 
-async def _on_pipes(process: asyncssh.SSHServerProcess[bytes], command: list[str], environment: dict[str, str]) -> int:
-    """Run ``command`` on pipes; its status. What it leaves running keeps no session open."""
+async def _on_pipes(process: asyncssh.SSHServerProcess[bytes], launch: Launch) -> int:
+    """Run the command on pipes; its status. What it leaves running keeps no session open."""
     child = await asyncio.create_subprocess_exec(
-        *command,
+        *launch.command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=environment,
+        env=launch.environment,
         limit=4 * _CHUNK,
+        pass_fds=launch.descriptors,
         start_new_session=True,
     )
     feeding = asyncio.create_task(_feed(process, Pipe(child.stdin)))
@@ -142,16 +156,20 @@ async def _on_pipes(process: asyncssh.SSHServerProcess[bytes], command: list[str
             task.cancel()
 
 
-async def _on_terminal(
-    process: asyncssh.SSHServerProcess[bytes], machine: Machine, command: list[str], environment: dict[str, str]
-) -> int:
-    """Run ``command`` on a terminal of its own; its status. Hanging up ends it."""
+async def _on_terminal(process: asyncssh.SSHServerProcess[bytes], launch: Launch, terminal: tuple[int, int]) -> int:
+    """Run the command on a terminal of its own; its status. Hanging up ends it."""
     loop = asyncio.get_running_loop()
-    master, slave = _open_terminal(machine.init_pid, machine.folder.place.user_id)
+    master, slave = terminal
     _resize(master, process.term_size)
     try:
+        # setsid(1) takes the terminal: code of ours between fork and exec could hang in a process with threads.
         child = await asyncio.create_subprocess_exec(
-            *command, stdin=slave, stdout=slave, stderr=slave, env=environment, preexec_fn=_take_terminal
+            *("setsid", "--ctty", *launch.command),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=launch.environment,
+            pass_fds=launch.descriptors,
         )
     finally:
         os.close(slave)
@@ -281,12 +299,6 @@ def _open_terminal(init_pid: int, user_id: int) -> tuple[int, int]:
     with contextlib.suppress(OSError):
         os.fchown(slave, user_id, -1)
     return master, slave
-
-
-def _take_terminal() -> None:
-    """In the child: a session of its own, whose terminal is its standard input."""
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _resize(master: int, size: tuple[int, int, int, int]) -> None:
