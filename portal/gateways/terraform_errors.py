@@ -201,6 +201,14 @@ _CAUSES = (
         "account",
     ),
     _cause(
+        r"Throttling|RequestLimitExceeded|SlowDown|TooManyRequests|StatusCode: 503",
+        "terraform_busy",
+        "The cloud answers too slowly or too rarely at the moment.",
+        "Apply again in a few minutes.",
+        "cloud",
+        retryable=True,
+    ),
+    _cause(
         r"VcpuLimitExceeded|InstanceLimitExceeded|TooManyBuckets|VolumeLimitExceeded|LimitExceeded|QuotaExceeded"
         r"|MaxSpotInstanceCountExceeded",
         "terraform_quota",
@@ -224,19 +232,11 @@ _CAUSES = (
         "person",
     ),
     _cause(
-        r"no matching EC2 VPC found|DefaultVpcDoesNotExist",
+        r"VPCIdNotSpecified|DefaultVpcDoesNotExist|no default VPC",
         "terraform_no_default_vpc",
         "The cloud account has no default network in this region.",
         "The owner of the cloud account makes a default VPC in the region: aws ec2 create-default-vpc.",
         "account",
-    ),
-    _cause(
-        r"Throttling|RequestLimitExceeded|SlowDown|TooManyRequests|StatusCode: 503",
-        "terraform_busy",
-        "The cloud answers too slowly or too rarely at the moment.",
-        "Apply again in a few minutes.",
-        "cloud",
-        retryable=True,
     ),
     _cause(
         r"BucketNotEmpty",
