@@ -20,7 +20,7 @@ import asyncssh
 
 from agents.local_cloud.instances.machine import Machine
 from agents.local_cloud.instances.root_folder import USER
-from agents.local_cloud.instances.sandbox import PATH, Tools, join_command
+from agents.local_cloud.instances.sandbox import INSIDE, INSIDE_AT, PATH, Tools, join_command
 
 SHELL = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
 SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
@@ -72,7 +72,7 @@ async def serve_session(
     """Run what the client asks for and report how it ended."""
     try:
         standing = machine.standing
-        command = _command(process)
+        command = _command(process, tools)
         if command is None:
             process.exit(127)
             return
@@ -95,10 +95,11 @@ async def serve_session(
         process.exit(255)
 
 
-def _command(process: asyncssh.SSHServerProcess[bytes]) -> list[str] | None:
+def _command(process: asyncssh.SSHServerProcess[bytes], tools: Tools) -> list[str] | None:
     if process.subsystem == "sftp":
         server = next((path for path in SFTP_SERVERS if Path(path).exists()), None)
-        return [server] if server else None
+        inside = INSIDE_AT if tools.bwrap else str(INSIDE)
+        return [server] if server else [tools.python, "-I", "-B", f"{inside}/sftp_server.py"]
     if process.subsystem:
         return None
     if process.command is None:
