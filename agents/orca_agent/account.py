@@ -59,7 +59,7 @@ def chown_tree(folder: Path, uid: int, gid: int) -> None:
 
 def _may_become(uid: int, gid: int) -> bool:
     try:
-        subprocess.run(["/bin/true"], user=uid, group=gid, extra_groups=[], check=True, timeout=10)
+        subprocess.run(["/bin/true"], user=uid, group=gid, extra_groups=[gid], check=True, timeout=10)
     except (OSError, ValueError, subprocess.SubprocessError):
         return False
     return True

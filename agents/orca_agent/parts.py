@@ -108,6 +108,7 @@ class Parts:
 
         ``at_once`` does not wait for the end of a long poll.
         """
+        self.work.leaving.set()
         self.desired.close()
         returned = self.work.stop_accepting()
         self.intake.close(at_once=at_once)

@@ -51,7 +51,7 @@ class Job:
 
     task: AnyTask
     delivery: Delivery
-    control: StepControl = field(default_factory=StepControl)
+    control: StepControl
     running: bool = False
 
     @property
@@ -76,6 +76,7 @@ class Work:
         self._queue = queue
         self._journal = journal
         self._workspace = workspace
+        self.leaving = threading.Event()
         self._tell = changed
         self._clock = clock
         self._changed = threading.Condition()
@@ -145,7 +146,8 @@ class Work:
         delivery = Delivery(message, record, 0, since=now, renew_at=now + FIRST_RENEWAL)
         self._journal.write(delivery.record)
         with self._changed:
-            jobs = [job for job in (Job(task, delivery) for task in tasks) if job.key not in self._jobs]
+            jobs = [Job(task, delivery, StepControl(self.leaving)) for task in tasks]
+            jobs = [job for job in jobs if job.key not in self._jobs]
             self._jobs.update((job.key, job) for job in jobs)
             self._waiting += jobs
             delivery.left = len(jobs)

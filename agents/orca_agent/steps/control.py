@@ -11,14 +11,19 @@ from agents.orca_agent.steps.process import StepProcess
 
 HANDED_BACK: Final = "handed_back"
 GRACE: Final = 10.0
+SHUTDOWN_SPREADS: Final = 0.3
 
 STOP_REASONS: Final = frozenset({Reason.CANCELLED, Reason.DISK_LIMIT, HANDED_BACK})
 
 
 class StepControl:
-    """Any thread may call `stop`; the thread that runs the step attaches its processes and checks in between."""
+    """Any thread may call `stop`; the thread that runs the step attaches its processes and checks in between.
 
-    def __init__(self) -> None:
+    ``leaving`` is set when the agent is told to stop.
+    """
+
+    def __init__(self, leaving: Optional[threading.Event] = None) -> None:
+        self._leaving = leaving or threading.Event()
         self._lock = threading.Lock()
         self._process: Optional[StepProcess] = None
         self._reason = ""
@@ -36,6 +41,13 @@ class StepControl:
             self._grace = min(self._grace, grace)
             if self._process is not None:
                 self._process.stop(self._grace)
+
+    def agent_leaves(self) -> bool:
+        """Whether what has just happened to the step may come of the instance being shut down.
+
+        Then all processes are told to end at once, and the step's may hear it before the agent's.
+        """
+        return self._leaving.wait(SHUTDOWN_SPREADS)
 
     def attach(self, process: StepProcess) -> None:
         with self._lock:

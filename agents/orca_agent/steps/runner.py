@@ -35,7 +35,7 @@ from agents.orca_agent.steps.log import StepLogger
 from agents.orca_agent.steps.process import Ending, Order, WarmStarter, start
 from agents.orca_agent.steps.pump import Sink, Tail, pump
 from agents.orca_agent.steps.result import report, result_prefix
-from agents.orca_agent.steps.verdict import STOPPED, Verdict, judge
+from agents.orca_agent.steps.verdict import STOPPED, Verdict, judge, may_be_shutdown
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,8 @@ class _StepRun:
         self.around.emit(StepStarted(new_id(began), began, task.run, task.step, task.attempt, self.around.boot_id))
         verdict = self._verdict(started)
         ended = time.time()
+        if may_be_shutdown(verdict) and self.control.agent_leaves():
+            self.control.stop(HANDED_BACK)
         verdict, stored = self._store_outputs(verdict)
         if self.control.reason == HANDED_BACK:
             return None

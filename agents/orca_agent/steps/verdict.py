@@ -28,6 +28,18 @@ STOPPED: Final = {
 }
 
 
+SHUTDOWN_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGINT})
+SHUTDOWN_CODES: Final = frozenset(128 + number for number in SHUTDOWN_SIGNALS)
+SHUTDOWN_REASONS: Final = frozenset({Reason.REQUIREMENTS_FAILED, Reason.START_FAILED, Reason.AGENT_FAILED})
+
+
+def may_be_shutdown(verdict: Verdict) -> bool:
+    """Whether a step that is shut down together with its instance would look like this."""
+    if verdict.reason == Reason.SIGNAL:
+        return verdict.signal in SHUTDOWN_SIGNALS
+    return verdict.exit_code in SHUTDOWN_CODES or verdict.reason in SHUTDOWN_REASONS
+
+
 def judge(ending: Ending, limits: Limits, stop_reason: str) -> Verdict:
     """``stop_reason`` is why the agent told the step to stop, or ""."""
     if ending.failed:

@@ -82,7 +82,8 @@ class WarmServer:
                 cwd="/",
                 user=self._account.uid,
                 group=self._account.gid,
-                extra_groups=() if self._account.uid is not None else None,
+                # Not an empty list: with that, Python keeps the groups of root.
+                extra_groups=None if self._account.gid is None else [self._account.gid],
             )
         except OSError as error:
             log.warning("the warm interpreter does not start: %s", error)
