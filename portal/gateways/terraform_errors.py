@@ -187,7 +187,7 @@ _CAUSES = (
         "operator",
     ),
     _cause(
-        r"state data in S3 does not have the expected content|NoSuchBucket.*tfstate|S3 bucket .* does not exist",
+        r"state data in S3 does not have the expected content|NoSuchBucket|S3 bucket .* does not exist",
         "terraform_state_unreadable",
         "Terraform's state could not be read.",
         "An operator checks Orca's state bucket; it keeps older versions of every state.",
