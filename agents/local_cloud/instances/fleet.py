@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +26,10 @@ from agents.local_cloud.instances.root_folder import RootFolder
 from agents.local_cloud.instances.sandbox import PATH, Tools
 
 STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+
+
+#: How long EC2 shows a terminated instance.
+FORGET_SECONDS = 3600.0
 
 
 class Doors(Protocol):
@@ -160,7 +166,9 @@ class Fleet:
         with self._control:
             instance = self._instance(instance_id)
             if instance is not None:
-                if not for_good:
+                if for_good:
+                    instance.terminated_at = time.time()
+                else:
                     set_public_address(instance, None)
                 self.set_state(instance, "terminated" if for_good else "stopped")
 
@@ -171,6 +179,18 @@ class Fleet:
             if instance is not None:
                 ends = instance.instance_initiated_shutdown_behavior == "terminate"
                 instance.terminate() if ends else instance.stop()
+
+    def forget_terminated(self, backend: Any) -> None:
+        """Drop instances that have been terminated for an hour, as EC2 does. The caller holds the control lock."""
+        before = time.time() - FORGET_SECONDS
+        for reservation in list(backend.reservations.values()):
+            for instance in list(reservation.instances):
+                if instance.state == "terminated" and vars(instance).get("terminated_at", before) < before:
+                    reservation.instances.remove(instance)
+                    backend.tags.pop(instance.id, None)
+                    shutil.rmtree(self._data / "instances" / instance.id, ignore_errors=True)
+            if not reservation.instances:
+                del backend.reservations[reservation.id]
 
     def set_state(self, instance: Instance, name: str) -> None:
         """Put moto's instance into a state and have it saved. The caller holds the control lock."""

@@ -41,6 +41,7 @@ def _apply_creation(fleet: Fleet) -> None:
     def run_instances(backend: Any, *args: Any, **options: Any) -> Any:
         if fleet.tools.why_not:
             raise Fault("InsufficientInstanceCapacity", fleet.tools.why_not, 500)
+        fleet.forget_terminated(backend)
         profile = _profile(backend, options)
         if profile is not None:
             _require_pass_role(profile)
