@@ -102,7 +102,7 @@ _ADVICE = {
 }
 _STATES = {
     "queued": "Waiting for a free slot in the workspace.",
-    "running": "Running.",
+    "running": "Its log grows below while it works.",
     "succeeded": "It ended well.",
     "failed": "It failed.",
     "cancelled": "It was cancelled.",

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.fixtures.orca import BUILD_SECONDS, Orca, _link_mailed
+from tests.fixtures.orca import BUILD_SECONDS, Orca, link_mailed
 from tests.fixtures.windows import chromium
 
 __all__ = ["chromium"]
@@ -54,7 +54,7 @@ def signed_up(page: Page, orca: Orca) -> None:
     page.get_by_label("Password (again)").fill(password)
     page.get_by_role("button", name="Sign up").click()
     expect(page.get_by_text("Look into your mail")).to_be_visible()
-    page.goto(urlsplit(_link_mailed(orca, email)).path)
+    page.goto(urlsplit(link_mailed(orca, email)).path)
     expect(page.get_by_text("First steps")).to_be_visible()
 
 
@@ -120,17 +120,9 @@ def _logged_in_by_ssh(page: Page, key: Path, folder: Path) -> None:
     page.locator("summary", has_text="Make the host known").click()
     known = folder / "known_hosts"
     known.write_text(page.locator("#ws-known-hosts .snippet code").first.inner_text() + "\n")
-    options = [
-        "-i",
-        str(key),
-        "-o",
-        f"UserKnownHostsFile={known}",
-        "-o",
-        "StrictHostKeyChecking=yes",
-        "-o",
-        "BatchMode=yes",
-    ]
-    said = subprocess.run([*command, *options, "whoami"], capture_output=True, text=True, timeout=60)
+    strict = {"UserKnownHostsFile": known, "StrictHostKeyChecking": "yes", "BatchMode": "yes", "IdentityFile": key}
+    options = [word for name, value in strict.items() for word in ("-o", f"{name}={value}")]
+    said = subprocess.run([*command, *options, "whoami"], check=False, capture_output=True, text=True, timeout=60)
     assert (said.returncode, said.stdout.strip()) == (0, "analyst"), said.stderr
 
 

@@ -43,7 +43,9 @@
       this.chosen = new Map();
       form.querySelector("[data-drop-pick]")?.addEventListener("click", () => this.input.click());
       form.querySelector("[data-drop-pick-folder]")?.addEventListener("click", () => this.folder.click());
-      this.input.addEventListener("change", () => this.add([...this.input.files].map((file) => [file.name, file])));
+      const picked = () => this.add([...this.input.files].map((file) => [file.name, file]));
+      this.input.addEventListener("change", picked);
+      if (this.input.files.length) picked(); // chosen before this script was there
       this.folder?.addEventListener("change", () => {
         this.add(unrooted([...this.folder.files].map((file) => [file.webkitRelativePath || file.name, file])));
         this.folder.value = "";
