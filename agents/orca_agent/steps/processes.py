@@ -65,11 +65,14 @@ def descendants(root: int) -> List[Process]:
     return found
 
 
-def descendants_cheaply(root: int) -> List[Process]:
-    """Like `descendants`, by the lists that the kernel keeps of children; one that forks meanwhile may be missed."""
+def descendants_cheaply(root: int, enough: int = 2**31) -> List[Process]:
+    """Like `descendants`, by the lists that the kernel keeps of children; one that forks meanwhile may be missed.
+
+    Looks no further when it has found ``enough``.
+    """
     found: List[Process] = []
     waiting = [root]
-    while waiting:
+    while waiting and len(found) < enough:
         parent = waiting.pop()
         try:
             for task in os.listdir(f"/proc/{parent}/task"):  # noqa: PTH208
@@ -108,7 +111,7 @@ def _proportional(process: Process) -> int:
 
 
 def send(pid: int, number: int) -> bool:
-    """Send a signal; False where there is no such process or it is not ours."""
+    """Send a signal to a process, or to a group by its negative id; False where there is none that is ours."""
     try:
         os.kill(pid, number)
     except OSError:

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 MB: Final = 1024 * 1024
 DISK_RESERVE_MB: Final = 512
-SPARE_PROCESSES: Final = 512
+SPARE_PROCESSES: Final = 128
 BUILD_SECONDS: Final = 1_800.0
 WARDEN_LATE: Final = 60.0
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MB = 1024 * 1024
 REPORT = 3
+NICE = 5
 FIRST_LOOK, LOOK_EVERY = 0.05, 0.2
 STRAGGLERS_MAY_END, STRAGGLERS_GRACE = 0.3, 0.5
 RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
@@ -157,7 +158,7 @@ class Warden:
         os._exit(1)
 
     def _look(self) -> None:
-        found = processes.descendants_cheaply(os.getpid())
+        found = processes.descendants_cheaply(os.getpid(), self.order["processes"] + 1)
         limit = self.order["memory_mb"] * MB
         used = processes.memory_of(found, min(limit, self.peak))
         self.peak = max(self.peak, used)
@@ -178,6 +179,9 @@ class Warden:
         self.kill_at = min(self.kill_at, time.monotonic() + grace)
 
     def _end(self) -> None:
+        if self.status is None:  # of a fork bomb, all that have not hidden die at once
+            processes.send(-self.child, signal.SIGKILL)
+            self.reap()
         processes.end_all(lambda: processes.descendants(os.getpid()), self.reap)
         self.kill_at = time.monotonic() + 1.0  # again, should one be stuck in the kernel
 
@@ -231,6 +235,7 @@ def settle(order: Mapping[str, Any], report: int) -> None:
     os.dup2(report, REPORT, inheritable=False)
     os.closerange(REPORT + 1, 1024)
     kernel.prefer_for_oom()
+    os.nice(NICE)
     for kind, limit in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, order["all_processes"]),
