@@ -35,4 +35,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
 handler400 = "portal.web.views.errors.bad_request"
 handler403 = "portal.web.views.errors.forbidden"
 handler404 = "portal.web.views.errors.not_found"
+handler429 = "portal.web.views.errors.too_many"
 handler500 = "portal.web.views.errors.fault"

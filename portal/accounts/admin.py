@@ -12,7 +12,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
 from portal.accounts.models import ApiToken, SshKey, User
-from portal.accounts.services import user_activate, user_approve
+from portal.accounts.services import ssh_key_remove, user_activate, user_approve
 
 
 class PersonCreationForm(AdminUserCreationForm[User]):
@@ -39,10 +39,11 @@ class WaitsForApproval(admin.SimpleListFilter):
 
 
 class SshKeyInline(admin.TabularInline[SshKey, User]):
-    """A person's keys, to be seen and removed."""
+    """A person's keys, to be seen; the list of keys is where they are removed."""
 
     model = SshKey
     extra = 0
+    can_delete = False
     fields = readonly_fields = ("name", "key_type", "fingerprint", "created_at")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -67,7 +68,7 @@ class PersonAdmin(UserAdmin[User]):
     search_fields = ("email", "name", "id")
     ordering = ("-created_at",)
     date_hierarchy = "created_at"
-    readonly_fields = ("id", "created_at", "last_login", "approved_at")
+    readonly_fields = ("id", "created_at", "last_login", "approved_at", "is_active")
     filter_horizontal = ("groups", "user_permissions")
     inlines = (SshKeyInline,)
     actions = ("approve", "switch_off", "switch_on", "unlock")
@@ -135,6 +136,13 @@ class SshKeyAdmin(admin.ModelAdmin[SshKey]):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    def delete_model(self, request: HttpRequest, obj: SshKey) -> None:
+        ssh_key_remove(owner=obj.owner, key_id=obj.pk)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[SshKey]) -> None:
+        for key in queryset.select_related("owner"):
+            self.delete_model(request, key)
 
 
 @admin.register(ApiToken)

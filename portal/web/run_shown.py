@@ -58,7 +58,7 @@ def run_shown(owner: User, run_id: str, step_id: str = "") -> dict[str, Any]:
         "run": run,
         "step": step,
         "steps": steps,
-        "words": run_words(step.state),
+        "words": run_words(step.state, run.workspace.state),
         "advice": run_advice(step.state, step.reason),
         "cancelling": run.cancel_requested_at is not None and not run.is_final,
         "outputs": _rows(outputs_of(step)),

@@ -111,8 +111,19 @@ _STATES = {
 }
 
 
-def run_words(state: str) -> str:
-    """What a state means, for somebody who sees it for the first time."""
+_WAITING = {
+    "requested": "Its workspace is still to be built. It begins by itself.",
+    "planning": "Its workspace is still to be built. It begins by itself.",
+    "applying": "Its workspace is being built. It begins by itself.",
+    "stopping": "Its workspace is being stopped. It begins once you start that again.",
+    "stopped": "Its workspace is stopped. Start that, and it begins.",
+}
+
+
+def run_words(state: str, workspace_state: str) -> str:
+    """What a run's state means, for somebody who sees it for the first time."""
+    if state == "queued" and workspace_state in _WAITING:
+        return _WAITING[workspace_state]
     return _STATES.get(state, "")
 
 

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 
 from portal.core.api import problem
-from portal.core.errors import NotFound, OrcaError
+from portal.core.errors import LimitReached, NotFound, OrcaError
 
 
 def _told(request: HttpRequest, error: OrcaError) -> HttpResponse:
@@ -29,6 +29,14 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400."""
     return _told(request, OrcaError("Your browser sent something that we cannot read.", code="invalid"))
+
+
+def too_many(request: HttpRequest) -> HttpResponse:
+    """429, where allauth asks for it: too many sign-ups, logins or mails from one place."""
+    error = LimitReached("That was too often in a short time.", hint="Wait a minute, then try again.")
+    response = _told(request, error)
+    response.headers["Retry-After"] = "60"
+    return response
 
 
 def fault(request: HttpRequest) -> HttpResponse:

@@ -30,8 +30,14 @@
     if (element.textContent !== text) element.textContent = text;
   }
 
+  const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+
   function tick(root = document) {
     for (const element of root.querySelectorAll("[data-ago]")) {
+      if (!element.dataset.ago) {
+        element.title = exact.format(Date.parse(element.dateTime)); // in the reader's own time zone
+        element.dataset.ago = "told";
+      }
       write(element, relative(now() - Date.parse(element.dateTime)));
     }
     for (const element of root.querySelectorAll("[data-since]")) {

@@ -1,0 +1,127 @@
+"""What administrators see and do with people, keys and tokens."""
+
+from __future__ import annotations
+
+import pytest
+from axes.utils import reset
+from django.core import mail
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from portal.accounts.models import ApiToken, SshKey, User
+from portal.accounts.services import api_token_add, ssh_key_add
+from tests.people import PASSWORD, api_of
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHXbHQ4mY0N9kyNmNTM3GUnYXDkz2ccqp4w1+6Jq3n3p ada@laptop"
+PEOPLE = "admin:accounts_user_changelist"
+
+
+@pytest.fixture
+def administrator(db: None) -> User:
+    return User.objects.create_superuser("root@example.org", PASSWORD)
+
+
+@pytest.fixture
+def office(administrator: User) -> Client:
+    """The administrator's browser."""
+    client = Client()
+    client.force_login(administrator, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def do(office: Client, action: str, *people: User) -> None:
+    chosen = {"action": action, "_selected_action": [person.pk for person in people]}
+    assert office.post(reverse(PEOPLE), chosen).status_code == 302
+
+
+def test_the_lists_open_and_are_searched(office: Client, owner: User) -> None:
+    key = ssh_key_add(owner=owner, name="laptop", public_key=KEY)
+    api_token_add(owner=owner, name="cli")
+    for name, query in (
+        (PEOPLE, "ada"),
+        ("admin:accounts_sshkey_changelist", "laptop"),
+        ("admin:accounts_apitoken_changelist", "cli"),
+    ):
+        assert "1 result" in office.get(reverse(name), {"q": query}).content.decode()
+        assert "0 results" in office.get(reverse(name), {"q": "nothing"}).content.decode()
+    page = office.get(reverse("admin:accounts_user_change", args=[owner.pk])).content.decode()
+    assert key.fingerprint in page
+
+
+def test_a_person_is_added_by_address(office: Client) -> None:
+    form = {
+        "email": "New@example.org",
+        "name": "",
+        "usable_password": "true",
+        "password1": PASSWORD,
+        "password2": PASSWORD,
+    }
+    management = {
+        f"ssh_keys-{name}": "0" for name in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS")
+    }
+    assert office.post(reverse("admin:accounts_user_add"), form | management).status_code == 302
+    assert User.objects.get(email="new@example.org").check_password(PASSWORD)
+
+
+def test_who_waits_is_found_and_let_in(office: Client, owner: User, settings: Settings) -> None:
+    settings.SIGNUP_APPROVAL = True
+    assert "ada@example.org" in office.get(reverse(PEOPLE), {"approval": "waiting"}).content.decode()
+    do(office, "approve", owner)
+    owner.refresh_from_db()
+    assert owner.is_approved
+    assert "ada@example.org" not in office.get(reverse(PEOPLE), {"approval": "waiting"}).content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_is_let_in_gets_a_mail(settings: Settings) -> None:
+    settings.SIGNUP_APPROVAL = True
+    office, owner = Client(), User.objects.create_user("ada@example.org", PASSWORD)
+    root = User.objects.create_superuser("root@example.org", PASSWORD)
+    office.force_login(root, backend="django.contrib.auth.backends.ModelBackend")
+    do(office, "approve", owner)
+    assert [message.to for message in mail.outbox] == [["ada@example.org"]]
+
+
+def test_an_account_is_switched_off_and_on(office: Client, administrator: User, owner: User) -> None:
+    program = api_of(owner)
+    do(office, "switch_off", owner, administrator)
+    owner.refresh_from_db()
+    administrator.refresh_from_db()
+    assert not owner.is_active
+    assert administrator.is_active
+    assert program.get("/api/v1/me/").status_code == 401
+    do(office, "switch_on", owner)
+    owner.refresh_from_db()
+    assert owner.is_active
+    assert not ApiToken.objects.filter(user=owner).exists()
+
+
+def test_somebody_locked_out_is_let_try_again(office: Client, owner: User, settings: Settings) -> None:
+    settings.AXES_FAILURE_LIMIT = 1
+    login = {"email": "ada@example.org", "password": "wrong"}
+    assert APIClient().post("/api/v1/tokens/", login).status_code == 429
+    do(office, "unlock", owner)
+    assert APIClient().post("/api/v1/tokens/", login | {"password": PASSWORD}).status_code == 201
+    reset()
+
+
+def test_keys_and_tokens_are_neither_made_nor_changed_here(office: Client, owner: User) -> None:
+    key = ssh_key_add(owner=owner, name="laptop", public_key=KEY)
+    for name in ("sshkey", "apitoken"):
+        assert office.get(reverse(f"admin:accounts_{name}_add")).status_code == 403
+    office.post(reverse("admin:accounts_sshkey_change", args=[key.pk]), {"public_key": "evil", "name": "evil"})
+    key.refresh_from_db()
+    assert key.name == "laptop"
+    office.post(reverse("admin:accounts_sshkey_delete", args=[key.pk]), {"post": "yes"})
+    assert not SshKey.objects.exists()
+
+
+def test_administrators_come_in_through_the_same_door(db: None, browser: Client) -> None:
+    response = Client().get("/admin/")
+    assert response.status_code == 302
+    followed = Client().get("/admin/", follow=True)
+    assert followed.redirect_chain[-1][0].startswith(reverse("account_login"))
+    assert browser.get("/admin/", follow=True).status_code in {403, 200}
+    assert b"What is there" not in browser.get("/admin/", follow=True).content
