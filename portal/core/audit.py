@@ -6,16 +6,14 @@ address comes from auditlog's middleware.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from auditlog.models import LogEntry
+from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Model
 
-if TYPE_CHECKING:
-    from portal.accounts.models import User
 
-
-def audit(what: str, on: Model, *, by: User | None, **details: Any) -> None:
+def audit(what: str, on: Model, *, by: AbstractBaseUser | None, **details: Any) -> None:
     """Note that ``by`` (nobody: Orca itself) did ``what`` (``workspace.stop``) to ``on``. Never pass a secret."""
     LogEntry.objects.log_create(
         on,
