@@ -1,12 +1,15 @@
-"""Keys as ``ssh-keygen`` makes them."""
+"""Keys as ``ssh-keygen`` makes them, and an ear for what is said about them."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from portal.accounts.events import ssh_keys_changed
 
 KeyMaker = Callable[..., str]
 
@@ -37,3 +40,16 @@ def public_key(key_pair: Callable[..., Path]) -> KeyMaker:
         return key_pair(kind, bits, comment).with_suffix(".pub").read_text().strip()
 
     return line
+
+
+@pytest.fixture
+def heard() -> Iterator[list[str]]:
+    """The owners whose keys were said to have changed."""
+    owners: list[str] = []
+
+    def listen(owner_id: str, **_: Any) -> None:
+        owners.append(owner_id)
+
+    ssh_keys_changed.connect(listen, weak=False)
+    yield owners
+    ssh_keys_changed.disconnect(listen)

@@ -7,7 +7,7 @@ from axes.utils import reset
 from django.core import mail
 from django.test import Client
 from django.urls import reverse
-from pytest_django import Settings
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from rest_framework.test import APIClient
 
 from portal.accounts.models import ApiToken, SshKey, User
@@ -39,29 +39,19 @@ def do(office: Client, action: str, *people: User) -> None:
 def test_the_lists_open_and_are_searched(office: Client, owner: User) -> None:
     key = ssh_key_add(owner=owner, name="laptop", public_key=KEY)
     api_token_add(owner=owner, name="cli")
-    for name, query in (
-        (PEOPLE, "ada"),
-        ("admin:accounts_sshkey_changelist", "laptop"),
-        ("admin:accounts_apitoken_changelist", "cli"),
-    ):
-        assert "1 result" in office.get(reverse(name), {"q": query}).content.decode()
-        assert "0 results" in office.get(reverse(name), {"q": "nothing"}).content.decode()
+    lists = {PEOPLE: "ada", "admin:accounts_sshkey_changelist": "laptop", "admin:accounts_apitoken_changelist": "cli"}
+    for name, query in lists.items():
+        assert office.get(reverse(name), {"q": query}).context["cl"].result_count == 1
+        assert office.get(reverse(name), {"q": "nothing"}).context["cl"].result_count == 0
     page = office.get(reverse("admin:accounts_user_change", args=[owner.pk])).content.decode()
     assert key.fingerprint in page
 
 
 def test_a_person_is_added_by_address(office: Client) -> None:
-    form = {
-        "email": "New@example.org",
-        "name": "",
-        "usable_password": "true",
-        "password1": PASSWORD,
-        "password2": PASSWORD,
-    }
-    management = {
-        f"ssh_keys-{name}": "0" for name in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS")
-    }
-    assert office.post(reverse("admin:accounts_user_add"), form | management).status_code == 302
+    form = {"email": "New@example.org", "name": "", "usable_password": "true"}
+    form |= {"password1": PASSWORD, "password2": PASSWORD}
+    form |= {"ssh_keys-TOTAL_FORMS": "0", "ssh_keys-INITIAL_FORMS": "0"}
+    assert office.post(reverse("admin:accounts_user_add"), form).status_code == 302
     assert User.objects.get(email="new@example.org").check_password(PASSWORD)
 
 
@@ -114,8 +104,20 @@ def test_keys_and_tokens_are_neither_made_nor_changed_here(office: Client, owner
     office.post(reverse("admin:accounts_sshkey_change", args=[key.pk]), {"public_key": "evil", "name": "evil"})
     key.refresh_from_db()
     assert key.name == "laptop"
-    office.post(reverse("admin:accounts_sshkey_delete", args=[key.pk]), {"post": "yes"})
+    assert key.public_key in KEY
+
+
+def test_a_key_that_is_removed_here_is_removed_from_the_instances(
+    office: Client, owner: User, heard: list[str], django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        key = ssh_key_add(owner=owner, name="laptop", public_key=KEY)
+        office.post(reverse("admin:accounts_sshkey_delete", args=[key.pk]), {"post": "yes"})
+        key = ssh_key_add(owner=owner, name="laptop", public_key=KEY)
+        chosen = {"action": "delete_selected", "_selected_action": [key.pk], "post": "yes"}
+        office.post(reverse("admin:accounts_sshkey_changelist"), chosen)
     assert not SshKey.objects.exists()
+    assert heard == [owner.id] * 4
 
 
 def test_administrators_come_in_through_the_same_door(db: None, browser: Client) -> None:

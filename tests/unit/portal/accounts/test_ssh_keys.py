@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,19 +16,6 @@ from portal.accounts.selectors import authorized_keys_of, ssh_keys_of
 from portal.core.errors import Conflict, LimitReached, NotFound
 
 Line = Callable[..., str]
-
-
-@pytest.fixture
-def heard() -> Iterator[list[str]]:
-    """The owners whose keys were said to have changed."""
-    owners: list[str] = []
-
-    def listen(owner_id: str, **_: Any) -> None:
-        owners.append(owner_id)
-
-    ssh_keys_changed.connect(listen, weak=False)
-    yield owners
-    ssh_keys_changed.disconnect(listen)
 
 
 def test_a_key_is_kept_without_its_comment_and_named_by_it(owner: User, public_key: Line) -> None:
