@@ -17,7 +17,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-import flask
 from moto.core.responses import BaseResponse
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
@@ -38,8 +37,14 @@ HEALTH_PATH = "/_orca/health"
 class Recorder(Protocol):
     """Told after each request what it may have changed."""
 
-    def touched(self, service: str, environ: Mapping[str, Any], call: Call, body: bytes, status: int) -> None:
-        """The request to moto's package ``service`` has been carried out; its lock is still held."""
+    def touched(self, service: str, environ: Mapping[str, Any], call: Call, body: bytes, status: int) -> int:
+        """The request to moto's package ``service`` has been carried out; its lock is still held.
+
+        What to give to ``wait`` when it is released.
+        """
+
+    def wait(self, number: int) -> None:
+        """Until it is written down, so that the caller may be answered."""
 
 
 class Locks:
@@ -129,7 +134,8 @@ class Gate:
 
         with self._locks.for_request(service, environ, body):
             chunks = list(app(environ, remember))
-            self._recorder.touched(service, environ, call, body, int(seen[0].split(None, 1)[0]))
+            written = self._recorder.touched(service, environ, call, body, int(seen[0].split(None, 1)[0]))
+        self._recorder.wait(written)
         start_response(seen[0], seen[1])
         return chunks
 
@@ -147,11 +153,11 @@ def _claimed_service(environ: Mapping[str, Any]) -> str:
     return scope[1] if scope else ""
 
 
-def _application(service: Any) -> flask.Flask:
+def _application(service: Any) -> Any:
     """moto's application for one service, marked with whether its calls all pass the authorization hook."""
-    app = create_backend_app(service)
+    app: Any = create_backend_app(service)
     callbacks = [getattr(view, "callback", None) for view in app.view_functions.values()]
-    app.hooked = all(  # type: ignore[attr-defined]
+    app.hooked = all(
         getattr(callback, "__name__", "") == "dispatch"
         and getattr(getattr(callback, "__self__", None), "_dispatch", None) is BaseResponse._dispatch
         for callback in callbacks

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from moto.iam.exceptions import NotFoundException
 from moto.iam.models import IAMBackend, Role, User, iam_backends
@@ -138,6 +139,6 @@ def boundary(caller: Caller) -> str | None:
     return next(_managed([policy])) if policy else '{"Statement": []}'
 
 
-def _managed(policies: object) -> Iterator[str]:
-    for policy in policies:  # type: ignore[attr-defined]
+def _managed(policies: Iterable[Any]) -> Iterator[str]:
+    for policy in policies:
         yield next(version.document for version in policy.versions if version.is_default)

@@ -53,7 +53,7 @@ class Fleet:
         endpoint: str,
         sessions: Sessions,
         control: threading.RLock,
-        changed: Callable[[str, str], None],
+        changed: Callable[[str, str], object],
         doors: Doors,
         grace: float,
     ) -> None:

@@ -44,24 +44,28 @@ class Recorder:
         self._store = store
         self._objects = objects
 
-    def touched(self, service: str, environ: Mapping[str, Any], call: Call, body: bytes, status: int) -> None:
+    def touched(self, service: str, environ: Mapping[str, Any], call: Call, body: bytes, status: int) -> int:
         """Write down what the request may have changed. The caller holds the lock of ``service``."""
         if service == "s3":
             if status < 400 and environ["REQUEST_METHOD"] not in ("GET", "HEAD", "OPTIONS"):
-                self._s3(environ, call, body)
+                return self._s3(environ, call, body)
         elif self._changes(environ, call):
             account = call.caller.account_id
             if service not in _SELF_CONTAINED:
-                self._store.everything_changed()
-            else:
-                self._store.changed(service, account, PARTITION if service in _GLOBAL else call.region)
+                return self._store.everything_changed()
+            return self._store.changed(service, account, PARTITION if service in _GLOBAL else call.region)
+        return 0
+
+    def wait(self, number: int) -> None:
+        """See ``gate.Recorder``."""
+        self._store.wait(number)
 
     def _changes(self, environ: Mapping[str, Any], call: Call) -> bool:
         if call.action:
             return not _READING.match(call.action)
         return environ["REQUEST_METHOD"] not in ("GET", "HEAD", "OPTIONS")
 
-    def _s3(self, environ: Mapping[str, Any], call: Call, body: bytes) -> None:
+    def _s3(self, environ: Mapping[str, Any], call: Call, body: bytes) -> int:
         where = address(environ)
         method = environ["REQUEST_METHOD"]
         owner = s3_backends.bucket_accounts.get(where.bucket)
@@ -74,9 +78,10 @@ class Recorder:
             if bucket is None:
                 self._objects.bucket_deleted(where.bucket)
             account = owner[1] if owner else call.caller.account_id
-            self._store.changed("s3", account, PARTITION)
+            return self._store.changed("s3", account, PARTITION)
         elif bucket is not None:
             self._object(bucket, where.key, method, query)
+        return 0
 
     def _object(self, bucket: FakeBucket, key: str, method: str, query: Mapping[str, str]) -> None:
         upload = query.get("uploadId")

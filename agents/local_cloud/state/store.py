@@ -1,6 +1,6 @@
 """Everything but messages and objects: each of moto's backends is a file, written before the caller is answered.
 
-A backend that has become expensive to write is written soon after instead, at most a few times a second.
+A backend that has become expensive to write is written for several callers at once, who wait for it together.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from moto.ec2.models import EC2Backend
 from agents.local_cloud.patching import replace
 from agents.local_cloud.state.pickling import Place, backend_dict, dump, load, places
 
-#: A backend that takes longer than this to write is written in the background.
-PROMPT_SECONDS = 0.025
-BACKGROUND_SECONDS = 0.2
+#: A backend that takes more of the processor than this to write is written for several callers at once.
+PROMPT_SECONDS = 0.010
+GATHER_SECONDS = 0.020
+LONGEST_WAIT_SECONDS = 10.0
 
 #: Parts of EC2 that are large and hardly ever change: every image that moto offers.
 _ASIDE = ("amis", "snapshots")
@@ -41,6 +42,9 @@ class Store:
         self._lock_of = lock_of
         self._cost: dict[Place, float] = {}
         self._late: set[Place] = set()
+        self._round = 1
+        self._written = 0
+        self._rounds = threading.Condition()
         self._wake = threading.Event()
         self._refused: set[str] = set()
         self.saves = 0
@@ -65,33 +69,48 @@ class Store:
                 raise RuntimeError(f"{path} cannot be read ({error}); move it away to go on without it") from error
         return list(files)
 
-    def changed(self, module: str, account: str, region: str) -> None:
-        """A backend has changed: it is on disk when this returns, or soon after if it is expensive."""
+    def changed(self, module: str, account: str, region: str) -> int:
+        """A backend has changed. 0: it is on disk; else what to give to ``wait`` when the lock is released."""
         place = (module, account, region)
         if self._cost.get(place, 0.0) > PROMPT_SECONDS:
-            self._late.add(place)
-            self._wake.set()
-        else:
-            self._save(place)
+            return self._put_off([place])
+        self._save(place)
+        return 0
 
-    def everything_changed(self) -> None:
-        """Some service reached into others."""
-        for place in set(places().values()):
-            self._late.add(place)
-        self._wake.set()
+    def everything_changed(self) -> int:
+        """Some service reached into others. What to give to ``wait``."""
+        return self._put_off(set(places().values()))
+
+    def _put_off(self, found: Iterable[Place]) -> int:
+        with self._rounds:
+            self._late.update(found)
+            self._wake.set()
+            return self._round
+
+    def wait(self, number: int) -> None:
+        """Until that round of writing is over. The caller holds no lock."""
+        if number:
+            with self._rounds:
+                self._rounds.wait_for(lambda: self._written >= number, LONGEST_WAIT_SECONDS)
 
     def flush(self) -> None:
-        """Write what is waiting to be written."""
-        late, self._late = self._late, set()
+        """Write what is waiting to be written: one round."""
+        with self._rounds:
+            late, self._late = self._late, set()
+            number = self._round
+            self._round += 1
         for place in late:
             with self._lock_of(place[0]):
                 self._save(place)
+        with self._rounds:
+            self._written = max(self._written, number)
+            self._rounds.notify_all()
 
     def _write_late(self) -> None:
         while True:
             self._wake.wait()
             self._wake.clear()
-            time.sleep(BACKGROUND_SECONDS)
+            time.sleep(GATHER_SECONDS)
             self.flush()
 
     def _save(self, place: Place) -> None:
@@ -99,7 +118,7 @@ class Store:
         backend = dict.get(backend_dict(module)[account], region)
         if backend is None or module in self._refused:
             return
-        began = time.perf_counter()
+        began = time.thread_time()
         path = self._folder / module / account / f"{region}.pickle"
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -112,7 +131,7 @@ class Store:
         if aside is not None:
             _write(path.with_suffix(".aside"), aside)
         _write(path, data)
-        taken = time.perf_counter() - began
+        taken = time.thread_time() - began
         # The first save of a backend may write its aside part too and says nothing about the next ones.
         self._cost[place] = 0.0 if aside is not None else taken
         self.saves += 1
