@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -71,11 +72,12 @@ class Journal:
         partial.replace(path)
 
     def guard(self, record: Record, step: str, guard: Guard) -> None:
-        """Note the processes of a step that has started."""
+        """Note the processes of a step that has started. The message may have been acknowledged meanwhile."""
         with self._lock:
             record.guards[step] = guard
-            if self._path(record.message).exists():
-                self._write(record)
+            with contextlib.suppress(FileNotFoundError):
+                kept = _parse(self._path(record.message).read_bytes())
+                self._write(replace(record, acknowledged=kept.acknowledged))
 
     def remove(self, message: str) -> None:
         with self._lock:
@@ -83,8 +85,9 @@ class Journal:
 
     def acknowledge(self, record: Record) -> Record:
         """Note that the message is gone while its steps go on."""
-        changed = replace(record, acknowledged=True)
-        self.write(changed)
+        with self._lock:
+            changed = replace(record, acknowledged=True)
+            self._write(changed)
         return changed
 
     def read_all(self) -> List[Record]:
