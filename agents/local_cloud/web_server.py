@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -45,11 +44,8 @@ class KeepAliveHandler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 3600.0
-
-    def setup(self) -> None:
-        """The read buffer is large enough for the head and body of a usual call in one ``recv``."""
-        super().setup()
-        self.rfile = io.BufferedReader(socket.SocketIO(self.connection, "r"), 64 * 1024)
+    #: Head and body of a usual call in one ``recv``.
+    rbufsize = 64 * 1024
 
     def run_wsgi(self) -> None:
         """Answer the request whose head has been parsed; an exception of the application is a 500."""

@@ -30,6 +30,7 @@ STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "s
 
 #: How long EC2 shows a terminated instance.
 FORGET_SECONDS = 3600.0
+TIDY_SECONDS = 60.0
 
 
 class Doors(Protocol):
@@ -71,6 +72,7 @@ class Fleet:
         self._environments: dict[str, dict[str, str]] = {}
         self._spawner = ThreadPoolExecutor(1, thread_name_prefix="spawner")
         self._leaving = False
+        threading.Thread(target=self._tidy, name="tidy", daemon=True).start()
 
     def command(self, instance: Instance, name: str) -> None:
         """Ask the instance's machine to "boot", "stop", "reboot" or "terminate"."""
@@ -114,6 +116,13 @@ class Fleet:
         from agents.local_cloud.instances.console import Console
 
         return Console(self._data / "instances" / instance_id / "console.log").newest()
+
+    def _tidy(self) -> None:
+        """Now and then, cut back consoles: an agent in the foreground writes for as long as it lives."""
+        while not self._leaving:
+            time.sleep(TIDY_SECONDS)
+            for machine in list(self._machines.values()):
+                machine.console.cut()
 
     def health(self) -> list[dict[str, object]]:
         """What is running, for the health page."""
