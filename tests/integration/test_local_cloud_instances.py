@@ -48,7 +48,7 @@ class Machine:
     def state(self) -> str:
         return str(self.describe()["State"]["Name"])
 
-    def reach(self, state: str, seconds: float = 20.0) -> list[str]:
+    def reach(self, state: str, seconds: float = 40.0) -> list[str]:
         """Wait for a state; all that were seen on the way."""
         seen: list[str] = []
 
@@ -66,7 +66,7 @@ class Machine:
 
     def says(self, text: str, times: int = 1) -> str:
         """Wait until the console has said ``text``; the console."""
-        return str(wait_until(lambda: (c := self.console()).count(text) >= times and c, 20, f"{text!r} on the console"))
+        return str(wait_until(lambda: (c := self.console()).count(text) >= times and c, 40, f"{text!r} on the console"))
 
     @property
     def init_pid(self) -> int:
@@ -237,7 +237,7 @@ def test_a_process_that_will_not_end_does_not_hold_up_a_termination_for_ever(loc
     machine.says("deaf")
     began = time.monotonic()
     machine.ec2.terminate_instances(InstanceIds=[machine.id])
-    machine.reach("terminated", 20)
+    machine.reach("terminated")
     assert 2 < time.monotonic() - began < 8
 
 
