@@ -62,6 +62,8 @@ class Agent:
         account = Account.find(self._user, layout.home)
         account.ensure_home()
         kernel.become_subreaper()
+        kernel.permit_priority()
+        kernel.take_priority()
         journal = Journal(layout.journal)
         leftovers = recovery.end_leftovers(journal, layout)
         cloud = Cloud.of_environment(place.region, place.bucket, self._environment)

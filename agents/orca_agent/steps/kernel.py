@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+PRIORITY = -10
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -32,6 +34,29 @@ def die_with_parent() -> None:
 def no_new_privileges() -> None:
     """From here on no program can gain privileges, not even by set-user-ID."""
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def permit_priority() -> None:
+    """Let this process and those that it starts, whoever they run as, go before others. Needs root."""
+    try:
+        resource.setrlimit(resource.RLIMIT_NICE, (20 - PRIORITY, 20 - PRIORITY))
+    except (OSError, ValueError):
+        return
+
+
+def take_priority() -> None:
+    """Go before the steps, if that is permitted: who defuses a fork bomb must not wait behind it."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+    except OSError:
+        return
+
+
+def yield_priority() -> None:
+    """Be as everybody else again, for good."""
+    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
 
 
 def prefer_for_oom() -> None:

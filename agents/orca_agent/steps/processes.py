@@ -91,7 +91,11 @@ def descendants_cheaply(root: int, enough: int = 2**31) -> List[Process]:
 
 
 def memory_of(processes: Iterable[Process], enough: int) -> int:
-    """Bytes that the processes use together. Shared pages are told apart only where the sum exceeds ``enough``."""
+    """Bytes that the processes use together; pages that they share count once only where the sum exceeds ``enough``.
+
+    To tell shared pages apart needs a lock that a process holds while it forks, so this is no everyday
+    question.
+    """
     processes = list(processes)
     total = sum(process.rss for process in processes)
     if total <= enough:

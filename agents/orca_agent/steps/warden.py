@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 MB = 1024 * 1024
 REPORT = 3
-NICE = 5
 FIRST_LOOK, LOOK_EVERY = 0.05, 0.2
 STRAGGLERS_MAY_END, STRAGGLERS_GRACE = 0.3, 0.5
 RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
@@ -54,6 +53,7 @@ class Warden:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         self.ooms = kernel.oom_kills()
+        kernel.take_priority()
 
     def begin(self) -> bool:
         """Fork. True in the child, which must call `settle` and then become the step."""
@@ -159,13 +159,14 @@ class Warden:
 
     def _look(self) -> None:
         found = processes.descendants_cheaply(os.getpid(), self.order["processes"] + 1)
+        if sum(process.threads for process in found) > self.order["processes"]:
+            self._stop("process_limit", 0.0)
+            return
         limit = self.order["memory_mb"] * MB
-        used = processes.memory_of(found, min(limit, self.peak))
+        used = processes.memory_of(found, limit)
         self.peak = max(self.peak, used)
         if used > limit:
             self._stop("memory_limit", 0.0)
-        elif sum(process.threads for process in found) > self.order["processes"]:
-            self._stop("process_limit", 0.0)
 
     def _stop(self, reason: str, grace: float) -> None:
         """Ask once, then kill. The first reason stays; a later, shorter grace counts."""
@@ -235,7 +236,7 @@ def settle(order: Mapping[str, Any], report: int) -> None:
     os.dup2(report, REPORT, inheritable=False)
     os.closerange(REPORT + 1, 1024)
     kernel.prefer_for_oom()
-    os.nice(NICE)
+    kernel.yield_priority()
     for kind, limit in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, order["all_processes"]),
