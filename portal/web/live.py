@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -29,15 +30,15 @@ KEEP_ALIVE = b": still here\n\n"
 
 @dataclass(frozen=True)
 class Event:
-    """One event: ``swap`` (element id to HTML), ``lines`` or ``end``; ``number`` is where a reconnect goes on."""
+    """One event: ``swap`` (element id to HTML), ``lines`` or ``end``; ``cursor`` is where a reconnect goes on."""
 
     kind: str
     body: Any = None
-    number: int | None = None
+    cursor: str = ""
 
     def encode(self) -> bytes:
         """As it goes over the wire."""
-        mark = "" if self.number is None else f"id: {self.number}\n"
+        mark = f"id: {self.cursor}\n" if self.cursor else ""
         return f"{mark}event: {self.kind}\ndata: {json.dumps(self.body)}\n\n".encode()
 
 
@@ -62,6 +63,9 @@ class Fragments:
     ``draw`` gives element ids and their HTML, and sets ``over`` once nothing more will change.
     """
 
+    # What the page itself keeps right (templatetags ``ago`` and ``duration``) is no news.
+    _CLOCKS = re.compile(r"(<(?:time|span)[^>]*\bdata-(?:ago|since)\b[^>]*>)[^<]*")
+
     def __init__(self, *topics: str, draw: Callable[[], Mapping[str, str]]) -> None:
         self.topics = topics
         self.over = False
@@ -70,10 +74,15 @@ class Fragments:
 
     def news(self) -> list[Event]:
         """The parts that changed; at first all of them."""
-        drawn = self._draw()
-        changed = {name: html for name, html in drawn.items() if self._sent.get(name) != html}
-        self._sent.update(changed)
+        changed = self.changed(self._draw())
         return [Event("swap", changed)] if changed else []
+
+    def changed(self, drawn: Mapping[str, str]) -> dict[str, str]:
+        """Those of the parts that differ from what was sent last."""
+        plain = {name: self._CLOCKS.sub(r"\1", html) for name, html in drawn.items()}
+        found = {name: html for name, html in drawn.items() if self._sent.get(name) != plain[name]}
+        self._sent |= plain
+        return found
 
 
 def stream(watch: Watch) -> StreamingHttpResponse:

@@ -13,7 +13,7 @@ from portal.accounts.models import User
 from portal.core.errors import NotFound
 from portal.pipelines.models import Run, Step
 from portal.pipelines.selectors import Line, OutputShown, log_lines, outputs_of, run_get
-from portal.web.live import Event
+from portal.web.live import Event, Fragments
 from portal.web.states import run_advice, run_words
 
 LINES_SHOWN = 2_000
@@ -31,10 +31,12 @@ class LogWindow:
     before: int | None
     after: int | None
 
+    attempt: int
+
     @property
-    def last(self) -> int:
-        """Number of the last line shown."""
-        return self.lines[-1].number if self.lines else 0
+    def cursor(self) -> str:
+        """Where a stream goes on."""
+        return f"{self.attempt}.{self.lines[-1].number if self.lines else 0}"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,6 @@ def run_shown(owner: User, run_id: str, step_id: str = "") -> dict[str, Any]:
     return {
         "run": run,
         "step": step,
-        "steps": steps,
         "words": run_words(step.state, run.workspace.state),
         "advice": run_advice(step.state, step.reason),
         "cancelling": run.cancel_requested_at is not None and not run.is_final,
@@ -86,50 +87,51 @@ def log_window(step: Step, *, after: int | None = None) -> LogWindow:
         total,
         before=max(0, begin - LINES_SHOWN) if begin > 0 else None,
         after=last if last < total and len(lines) == LINES_SHOWN else None,
+        attempt=max(step.attempt, 1),
     )
 
 
-class RunWatch:
+class RunWatch(Fragments):
     """A run that is being watched: its parts as they change, its log as it grows."""
 
     # A last look for lines that travel slower than the news of the end.
     LAST_LOOKS = 20
 
-    def __init__(self, run: Run, *, owner: User, request: HttpRequest, after: int) -> None:
-        self.topics = (f"run:{run.pk}",)
-        self.over = False
-        self._owner, self._run_id, self._step_id = owner, run.pk, request.GET.get("step", "")
+    def __init__(self, run: Run, *, owner: User, request: HttpRequest) -> None:
+        super().__init__(f"run:{run.pk}", draw=self._drawn)
+        self._ask = (owner, run.pk, request.GET.get("step", ""))
         self._request, self._token = request, get_token(request)
-        self._after, self._attempt = after, -1
-        self._sent: dict[str, str] = {}
+        self._attempt, self._after = _cursor_read(request.GET.get("after", ""))
         self._looks_left = self.LAST_LOOKS
+
+    def _drawn(self) -> dict[str, str]:
+        self._shown = run_shown(*self._ask) | {"csrf_value": self._token}
+        return {f"run-{p}": render_to_string(f"web/runs/{p}.html", self._shown, self._request) for p in PARTS}
 
     def news(self) -> list[Event]:
         """What is new since the last look."""
-        shown = run_shown(self._owner, self._run_id, self._step_id)
-        step: Step = shown["step"]
-        events = self._lines(step)
-        parts = {
-            f"run-{p}": render_to_string(f"web/runs/{p}.html", shown | {"csrf_value": self._token}, self._request)
-            for p in PARTS
-        }
-        changed = {name: html for name, html in parts.items() if self._sent.get(name) != html}
-        self._sent |= changed
-        if changed:
-            events.append(Event("swap", changed))
-        if shown["run"].is_final:
+        swaps = super().news()
+        step: Step = self._shown["step"]
+        lines = self._lines(step)
+        if self._shown["run"].is_final:
             self._looks_left -= 1
             self.over = self._after >= step.log_lines or self._looks_left <= 0
-        return events
+        return [*lines, *swaps]
 
     def _lines(self, step: Step) -> list[Event]:
         attempt = max(step.attempt, 1)
-        if self._attempt not in (-1, attempt):
-            self._after = 0  # a new attempt writes its log from the beginning
-        self._attempt = attempt
+        if attempt != self._attempt:
+            self._attempt, self._after = attempt, 0  # a new attempt writes its log from the beginning
         lines = list(log_lines(step, after=self._after, most=LINES_SHOWN))
         if not lines:
             return []
         self._after = lines[-1].number
         body = {"attempt": attempt, "lines": [[line.number, line.stream, line.text] for line in lines]}
-        return [Event("lines", body, number=self._after)]
+        return [Event("lines", body, cursor=f"{attempt}.{self._after}")]
+
+
+def _cursor_read(text: str) -> tuple[int, int]:
+    """``2.35``: line 35 of the second attempt has been seen. What cannot be read counts as nothing seen."""
+    attempt, _, after = text.partition(".")
+    known = all(part.isascii() and part.isdigit() and len(part) < 10 for part in (attempt, after))
+    return (int(attempt), int(after)) if known else (0, 0)

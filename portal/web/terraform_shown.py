@@ -57,10 +57,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Progress:
-    """A Terraform run as a page shows it; ``share`` is between 0 and 1, None while there is nothing to count."""
+    """A Terraform run as a page shows it."""
 
     run: TerraformRun
-    share: float | None
     going: list[Going]
     changes: list[Change]
     lines: list[TerraformLine]
@@ -69,10 +68,9 @@ class Progress:
 def progress_of(run: TerraformRun, *, lines: int = _SHOWN_LINES) -> Progress:
     """How far a run is, with its last ``lines`` lines, oldest first."""
     working = run.state == TerraformRun.State.APPLYING
-    share = run.resources_done / run.total_changes if working and run.total_changes else None
     said = list(run.lines.order_by("-number")[:lines])[::-1] if lines else []
     changes = [Change(c["address"], _plain(c["type"]), c["action"]) for c in run.changes if c["action"] != "no-op"]
-    return Progress(run, share, _going(run) if working else [], changes, said)
+    return Progress(run, _going(run) if working else [], changes, said)
 
 
 def _going(run: TerraformRun) -> list[Going]:

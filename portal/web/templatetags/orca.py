@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from datetime import datetime, timedelta
 from typing import Any
@@ -179,12 +178,6 @@ def field(bound: forms.BoundField) -> dict[str, Any]:
     rendered = bound.as_widget(attrs={"class": classes, "placeholder": widget.attrs.get("placeholder", "")})
     optional = not bound.field.required and not isinstance(widget, forms.Select | forms.NumberInput)
     return {"field": bound, "widget": rendered, "kind": kind, "optional": optional, "hidden": bound.is_hidden}
-
-
-@register.filter
-def as_json(value: object) -> str:
-    """For data attributes."""
-    return json.dumps(value)
 
 
 @register.simple_tag

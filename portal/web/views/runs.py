@@ -83,10 +83,7 @@ async def run_live(request: HttpRequest, run_id: str) -> StreamingHttpResponse:
     """Its moving parts, and its log as it grows; ends when the run has."""
     owner = await sync_to_async(current_user)(request)
     found = await sync_to_async(run_get)(owner=owner, run_id=run_id)
-    asked = request.GET.get("after", "")
-    after = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 0
-    watch = RunWatch(found, owner=owner, request=request, after=after)
-    return stream(watch)
+    return stream(RunWatch(found, owner=owner, request=request))
 
 
 @login_required

@@ -6,10 +6,25 @@
 (() => {
   const HIDDEN_AFTER = 20_000;
 
+  // What of a part is news: not the clocks, which the page keeps right, nor what a click has opened, nor a form's token.
+  function plain(root) {
+    const copy = root.cloneNode(true);
+    for (const clock of copy.querySelectorAll("[data-ago], [data-since]")) clock.replaceWith();
+    for (const token of copy.querySelectorAll("[name='csrfmiddlewaretoken']")) token.remove();
+    for (const element of copy.querySelectorAll("*")) {
+      for (const name of ["open", "style", "aria-expanded", "data-popper-placement"]) element.removeAttribute(name);
+      element.classList.remove("show");
+    }
+    return copy.innerHTML.replace(/\s+/g, " ").trim();
+  }
+
   function swap(fragments) {
     for (const [id, html] of Object.entries(fragments)) {
       const place = document.getElementById(id);
       if (!place) continue;
+      const fresh = place.cloneNode(false);
+      fresh.innerHTML = html;
+      if (plain(fresh) === plain(place)) continue;
       const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
       const open = [...place.querySelectorAll("details[open][id]")].map((details) => details.id);
       const scrolled = [...place.querySelectorAll("[data-keep-scroll][id]")].map((e) => [e.id, e.scrollTop]);

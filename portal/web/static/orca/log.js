@@ -10,6 +10,7 @@
       this.search = box.querySelector("[data-log-search]");
       this.count = box.querySelector("[data-log-count]");
       this.empty = box.querySelector("[data-log-empty]");
+      this.attempt = Number(this.list.dataset.attempt);
       this.dropped = 0;
       this.following = this.list.dataset.follow !== "no";
       this.waiting = [];
@@ -28,7 +29,7 @@
     }
 
     take({ attempt, lines }) {
-      if (attempt !== undefined && this.attempt !== undefined && attempt !== this.attempt) {
+      if (attempt !== this.attempt) {
         this.list.querySelectorAll(".log-line").forEach((line) => line.remove());
       }
       this.attempt = attempt;

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from portal.accounts.services import ssh_key_add
 from portal.clouds.models import CloudAccount
 from portal.pipelines.models import Run, ScriptVersion, Step
-from portal.workspaces.models import Workspace
+from portal.workspaces.models import Instance, Workspace
 from tests.fixtures.windows import WindowMaker, chromium, served, window
 
 from .conftest import RunMaker, log_grown, terraform_run_made
@@ -108,6 +108,22 @@ def test_data_is_deleted_only_after_its_name_was_typed(window: WindowMaker, work
         delete.click()
         expect(page.get_by_text("Destroy with all data").first).to_be_visible()
     assert workspace.terraform_runs.get().operation == "destroy_data"
+
+
+def test_what_a_click_has_opened_stays_open_while_nothing_else_changes(
+    window: WindowMaker, workspace: Workspace
+) -> None:
+    with window() as w:
+        page = w.open(reverse("workspace", args=[workspace.pk]))
+        page.locator("#ws-more").click()
+        menu = page.get_by_text("Destroy with all data…")
+        expect(menu).to_be_visible()
+        before = page.locator("#ws-head > div").element_handle()
+        Instance.objects.update(load=3.21)
+        expect(page.get_by_text("3.21 on")).to_be_visible()
+        expect(menu).to_be_visible()
+        assert before is not None
+        assert before.evaluate("element => element.isConnected")
 
 
 def test_what_is_to_be_copied_is_copied(window: WindowMaker, workspace: Workspace) -> None:

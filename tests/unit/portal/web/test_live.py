@@ -91,7 +91,7 @@ async def test_a_log_grows_in_the_page_and_the_end_is_told(client: AsyncClient, 
         await sync_to_async(log_grown)(step, [["err", "two"], ["out", "three"]], first=2)
         news = await stream.event("lines")
         assert news == {"attempt": 1, "lines": [[2, "err", "two"], [3, "out", "three"]]}
-        assert stream.id == "3"
+        assert stream.id == "1.3"
         ended = {"state": "succeeded", "finished_at": timezone.now()}
         await Step.objects.filter(pk=step.pk).aupdate(**ended, exit_code=0)
         await Run.objects.filter(pk=run.pk).aupdate(**ended)
@@ -104,7 +104,7 @@ async def test_a_log_grows_in_the_page_and_the_end_is_told(client: AsyncClient, 
 
 async def test_a_reconnect_goes_on_where_the_last_one_stopped(client: AsyncClient, run_made: RunMaker) -> None:
     run = await sync_to_async(run_made)("running", lines=[["out", f"line {n}"] for n in range(1, 6)])
-    async with await opened(client, "run_live", run.pk, query="?after=3") as stream:
+    async with await opened(client, "run_live", run.pk, query="?after=1.3") as stream:
         assert [line[0] for line in (await stream.event("lines"))["lines"]] == [4, 5]
 
 
@@ -135,6 +135,25 @@ async def test_a_part_is_sent_when_it_has_changed_and_only_then(client: AsyncCli
         assert set(first) == {f"ws-{part}" for part in ("head", "progress", "connect", "instances", "runs", "history")}
         await Workspace.objects.filter(pk=workspace.pk).aupdate(state="degraded")
         assert set(await stream.event("swap")) == {"ws-head"}
+
+
+def test_the_passing_of_time_is_no_news() -> None:
+    texts = iter(
+        ['<time data-ago title="x">1 second ago</time>', '<time data-ago title="x">2 seconds ago</time>', "<b>!</b>"]
+    )
+    watch = live.Fragments("x", draw=lambda: {"part": next(texts)})
+    assert [len(watch.news()) for _ in range(3)] == [1, 0, 1]
+
+
+async def test_a_reconnect_after_a_new_attempt_begins_at_its_beginning(client: AsyncClient, run_made: RunMaker) -> None:
+    run = await sync_to_async(run_made)("running", lines=[["out", "first try"]])
+    step = await Step.objects.aget(run=run)
+    await Step.objects.filter(pk=step.pk).aupdate(attempt=2)
+    await step.log_chunks.acreate(attempt=2, first=1, count=1, lines=[["out", 1.0, "second try"]])
+    for seen, expected in (("1.1", True), ("nonsense", True), ("2.0", True), ("2.1", False)):
+        async with await opened(client, "run_live", run.pk, query=f"?after={seen}") as stream:
+            first = await anext(stream.chunks)
+            assert (b"second try" in first) == expected, seen
 
 
 async def test_a_build_is_followed_to_its_end(client: AsyncClient, workspace: Workspace) -> None:
