@@ -18,6 +18,7 @@ from scripts.orca.setup.stamps import fingerprint, is_done, set_done
 from scripts.orca.setup.terraform import terraform_ensure
 from scripts.orca.test import environment
 
+_LINES_SHOWN = 60
 _SOURCES = tuple(name for name in ("portal", "agents", "scripts", "tests") if (ROOT / name).is_dir())
 _TEMPLATES = ROOT / "portal"
 _TERRAFORM = ROOT / "terraform"
@@ -51,7 +52,7 @@ def gates() -> list[Gate]:
         Gate("templates", lambda: [_python("djlint", str(_TEMPLATES), "--lint", "--quiet")]),
         Gate(
             "template format",
-            lambda: [_python("djlint", str(_TEMPLATES), "--check", "--quiet")],
+            lambda: [_python("djlint", str(_TEMPLATES), "--check")],
             ".venv/bin/python -m djlint portal --reformat",
         ),
         Gate("migrations", lambda: [[*manage, "makemigrations", "--check", "--dry-run"]], "manage.py makemigrations"),
@@ -121,10 +122,16 @@ def _failure(gate: Gate, variables: dict[str, str]) -> str:
                 check=False,
             )
             if done.returncode != 0:
-                return done.stdout.strip() or f"{command[0]} ended with code {done.returncode}"
+                return _cut(done.stdout.strip()) or f"{command[0]} ended with code {done.returncode}"
     except ScriptError as error:
         return "\n".join(filter(None, (error.detail, error.message, error.hint)))
     return ""
+
+
+def _cut(output: str) -> str:
+    lines = output.splitlines()
+    rest = [f"... and {len(lines) - _LINES_SHOWN} lines more"] if len(lines) > _LINES_SHOWN else []
+    return "\n".join(lines[:_LINES_SHOWN] + rest)
 
 
 def main() -> int:

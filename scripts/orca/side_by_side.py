@@ -14,6 +14,7 @@ def is_heavy(path: Path, marks: set[str]) -> bool:
     return "unit" not in path.parts or bool(marks & _HEAVY)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_heavy(item.path, {mark.name for mark in item.iter_markers()}):

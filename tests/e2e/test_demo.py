@@ -13,7 +13,7 @@ from tests.fixtures.cloud import REPOSITORY, free_port
 
 pytestmark = pytest.mark.cloud
 
-_WITHIN = 420
+_WITHIN = 900
 _STAGES = [
     "sign up",
     "confirm the e-mail address",

@@ -21,7 +21,7 @@ from django.core.management import CommandError, call_command
 from scripts.orca.run.ready import listens
 
 ADMINISTRATOR = "admin@orca.local"
-_CLOUD_WITHIN = 120
+_CLOUD_WITHIN = 300
 # What packages bring for pages that Orca does not have.
 _STATIC_UNUSED = ["redoc", "rest_framework"]
 

@@ -20,7 +20,7 @@ from scripts.orca.run.services import Service, supervisor_configuration
 from scripts.orca.setup.secrets import write_private
 
 _DEATHS_BORNE = 3
-_START_WITHIN = 120
+_START_WITHIN = 300
 _TERRAFORM_PATIENCE = 60
 # The reverse of what needs what: within a wave, all stop at once.
 _STOP_WAVES = ({"web", "relay", "beat", "worker"}, {"cloud"}, {"redis"})
