@@ -155,14 +155,16 @@ _CAUSES = (
         retryable=True,
     ),
     _cause(
-        r"no valid credential sources|no EC2 IMDS role found|failed to refresh cached credentials",
+        r"no valid credential sources|unable to locate credentials|no EC2 IMDS role found"
+        r"|failed to refresh cached credentials",
         "terraform_no_credentials",
         "Orca has no AWS credentials to run Terraform with.",
         "An operator sets AWS credentials in Orca's environment, or gives its machine a role.",
         "operator",
     ),
     _cause(
-        r"no such host|connection refused|connection reset|network is unreachable|i/o timeout|TLS handshake"
+        r"could not connect to the endpoint|timeout on endpoint|connection was closed"
+        r"|no such host|connection refused|connection reset|network is unreachable|i/o timeout|TLS handshake"
         r"|dial tcp|request send failed",
         "terraform_unreachable",
         "Terraform could not reach the cloud.",

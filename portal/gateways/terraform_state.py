@@ -17,7 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from portal.gateways.terraform_errors import Diagnostic, LockHolder, error_from, moment_from
+from portal.gateways.terraform_errors import Diagnostic, LockHolder, TerraformError, error_from, moment_from
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -137,4 +137,7 @@ def translated(doing: str) -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        raise error_from(doing, [Diagnostic("error", f"could not {doing}", str(error))]) from error
+        found = error_from("state", [Diagnostic("error", f"could not {doing}", str(error))])
+        if found.code == TerraformError.code:
+            found.message = f"Orca could not {doing}."
+        raise found from error

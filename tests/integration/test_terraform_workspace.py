@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -256,14 +256,15 @@ def test_what_the_person_may_do(built: Built) -> None:
     assert s3.list_objects_v2(Bucket=own, Prefix="mine/")["KeyCount"] == 1
     s3.delete_object(Bucket=own, Key="mine/x")
     sqs = built.cloud.client_with("sqs", **keys)
-    for refused in (
+    attempts: tuple[Callable[[], Any], ...] = (
         lambda: s3.get_object(Bucket=own, Key="control/agent.json"),
         lambda: s3.put_object(Bucket=own, Key="control/desired.json", Body=b"{}"),
         lambda: s3.delete_object(Bucket=own, Key="control/agent.json"),
         lambda: s3.list_objects_v2(Bucket=other),
         lambda: s3.get_object(Bucket=other, Key="x"),
         lambda: sqs.receive_message(QueueUrl=built.outputs[0]["tasks_queue_url"]),
-    ):
+    )
+    for refused in attempts:
         with pytest.raises(ClientError) as caught:
             refused()
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] in {400, 403}

@@ -14,7 +14,7 @@ from typing import Any
 
 from portal.core.ids import new_id
 from portal.gateways import provisioner_policy
-from portal.gateways.terraform import TerraformEvent, TerraformSettings, TerraformWorkspace
+from portal.gateways.terraform import PlanResult, TerraformEvent, TerraformSettings, TerraformWorkspace
 from portal.gateways.terraform_mirror import mirror_set_up
 from tests import environment
 from tests.fixtures.cloud import ACCOUNTS, REGION, REPOSITORY, Cloud
@@ -146,11 +146,11 @@ class Run:
         """Set when an event of this kind is about an address with ``part`` in it."""
         return self.awaited.setdefault((kind, part), threading.Event())
 
-    def plan(self, *, destroy: bool = False, **variables: object) -> Any:
+    def plan(self, *, destroy: bool = False, **variables: Any) -> PlanResult:
         """Plan with the scene's variables."""
         return self.terraform.plan(self.scene.variables(self.name, **variables), out=self.plan_file, destroy=destroy)
 
-    def build(self, **variables: object) -> dict[str, Any]:
+    def build(self, **variables: Any) -> dict[str, Any]:
         """Plan and apply; the outputs."""
         self.plan(**variables)
         self.terraform.apply(self.plan_file)

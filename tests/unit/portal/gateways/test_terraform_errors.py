@@ -26,6 +26,8 @@ def _error(summary: str, detail: str = "", address: str | None = None) -> Diagno
         ("no EC2 IMDS role found, operation error ec2imds: dial tcp 169.254.169.254", "no_credentials", "operator"),
         ("Post http://127.0.0.1:1/: dial tcp 127.0.0.1:1: connect: connection refused", "unreachable", "cloud"),
         ("Get https://sts.eu-x.amazonaws.com: lookup sts.eu-x.amazonaws.com: no such host", "unreachable", "cloud"),
+        ('Could not connect to the endpoint URL: "http://127.0.0.1:9/orca-state"', "unreachable", "cloud"),
+        ("Unable to locate credentials", "no_credentials", "operator"),
         ("Cannot assume IAM Role. operation error STS: AssumeRole, StatusCode: 403", "role_refused", "account"),
         ("Cannot assume IAM Role: dial tcp: i/o timeout", "unreachable", "cloud"),
         ("api error InvalidClientTokenId: The security token is invalid", "bad_credentials", "operator"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Final
 
 import boto3
 import pytest
@@ -13,7 +14,8 @@ from moto import mock_aws
 from portal.gateways.terraform_errors import TerraformError
 from portal.gateways.terraform_state import StateObjects, holder_from
 
-REGION, BUCKET = "eu-central-1", "orca-state-1"
+REGION: Final = "eu-central-1"
+BUCKET: Final = "orca-state-1"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 LOCK = {
     "ID": "dea28fc4",

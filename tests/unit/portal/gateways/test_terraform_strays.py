@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import boto3
 import pytest
@@ -13,7 +13,7 @@ from moto import mock_aws
 from portal.gateways.terraform_strays import Stray, strays_find, variables_covering
 
 ID, OTHER = "01j00000000000000000000001", "01j00000000000000000000002"
-REGION = "eu-central-1"
+REGION: Final = "eu-central-1"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
@@ -36,7 +36,8 @@ def _find(*known: str) -> dict[str, str]:
 def _make(workspace: str = ID) -> dict[str, str]:
     """A whole workspace by hand, as far as it cannot be made twice."""
     name = f"orca-{workspace}"
-    s3, iam, ec2 = (boto3.client(s, region_name=REGION) for s in ("s3", "iam", "ec2"))  # type: ignore[call-overload]
+    s3, iam = boto3.client("s3", region_name=REGION), boto3.client("iam", region_name=REGION)
+    ec2: Any = boto3.client("ec2", region_name=REGION)
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     for role in ("instance", "user"):
         iam.create_role(RoleName=f"{name}-{role}", AssumeRolePolicyDocument=json.dumps({"Statement": []}))

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import boto3
 import pytest
@@ -21,7 +21,9 @@ from portal.gateways.terraform import (
     TerraformWorkspace,
 )
 
-REGION, BUCKET, SECRET = "eu-central-1", "orca-state-1", "b" * 64
+REGION: Final = "eu-central-1"
+BUCKET: Final = "orca-state-1"
+SECRET: Final = "b" * 64
 LINE = {"@level": "info", "@message": "hello", "@timestamp": "2026-11-21T10:33:18Z", "type": "log"}
 
 PROGRAM = f"""#!{sys.executable}
