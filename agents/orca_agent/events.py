@@ -125,7 +125,11 @@ class LogLine:
 
 @dataclass(frozen=True)
 class StepLog(Event):
-    """Lines ``first``, ``first + 1``, … of a step's log; numbers start at 1."""
+    """Lines ``first``, ``first + 1``, … of a step's log; numbers start at 1.
+
+    An attempt that is run again after a crash starts its log again: ``boot_id`` is that of its `StepStarted`, and
+    tells the lines of the two apart.
+    """
 
     kind: ClassVar[str] = "step.log"
     run: str
@@ -133,6 +137,7 @@ class StepLog(Event):
     attempt: int
     first: int
     lines: Tuple[LogLine, ...]
+    boot_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,11 @@ class Output:
 
 @dataclass(frozen=True)
 class StepFinished(Event):
-    """The end of an attempt. ``outputs_truncated``: more files were uploaded than are listed."""
+    """The end of an attempt. ``outputs_truncated``: there were more files than are listed.
+
+    ``peak_memory_mb`` is that of all processes together; pages that they share may count more than once.
+    ``boot_id`` as in `StepLog`, "" where nothing ran.
+    """
 
     kind: ClassVar[str] = "step.finished"
     run: str
@@ -174,6 +183,7 @@ class StepFinished(Event):
     log: LogSummary = field(default_factory=LogSummary)
     outputs: Tuple[Output, ...] = ()
     outputs_truncated: bool = False
+    boot_id: str = ""
 
 
 def event_json(event: Event) -> Dict[str, Any]:
@@ -243,6 +253,7 @@ def _log(fields: Fields, base: Dict[str, Any]) -> Event:
         **_of_step(fields, base),
         first=fields.integer("first", low=1),
         lines=fields.items("lines", _line, limit=MAX_LOG_LINES),
+        boot_id=fields.text("boot_id", limit=64, default=""),
     )
 
 
@@ -270,6 +281,7 @@ def _finished(fields: Fields, base: Dict[str, Any]) -> Event:
         log=_log_summary(log) if log else LogSummary(),
         outputs=fields.objects("outputs", _output, limit=MAX_OUTPUTS),
         outputs_truncated=fields.flag("outputs_truncated", default=False),
+        boot_id=fields.text("boot_id", limit=64, default=""),
     )
 
 

@@ -28,11 +28,13 @@ class StepLogger:
         task: Task,
         file: BinaryIO,
         emit: Callable[[StepLog], object],
+        boot_id: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._task = task
         self._file = file
         self._emit = emit
+        self._boot_id = boot_id
         self._clock = clock
         self.masker = Masker(task.secrets.values())
         self._splitters: Dict[str, LineSplitter] = {}
@@ -74,7 +76,8 @@ class StepLogger:
             return
         now, task = self._clock(), self._task
         first = self._lines - len(self._pending) + 1
-        self._emit(StepLog(new_id(now), now, task.run, task.step, task.attempt, first, tuple(self._pending)))
+        lines = tuple(self._pending)
+        self._emit(StepLog(new_id(now), now, task.run, task.step, task.attempt, first, lines, self._boot_id))
         self._pending = []
         self._pending_bytes = 0
 

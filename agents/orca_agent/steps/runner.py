@@ -86,7 +86,7 @@ class _StepRun:
         self.folder = folder
         self.script = folder / "script"
         self.log_file = log_file
-        self.log = StepLogger(task, log_file, around.emit)
+        self.log = StepLogger(task, log_file, around.emit, around.boot_id)
         self.base = command.base_environment(around.account, around.passed_on)
         self.prefix = result_prefix(task.run, task.step, task.attempt)
         self.ending = Ending()
@@ -119,6 +119,7 @@ class _StepRun:
             log=self._store_log(),
             outputs=stored.outputs,
             outputs_truncated=stored.over_limit > 0 or not stored.listed_all,
+            boot_id=self.around.boot_id,
         )
         report(self.around.bucket, self.around.emit, finished)
         return finished

@@ -19,7 +19,7 @@ class Book:
         self.now = 1_790_000_000.25
         self.file = io.BytesIO()
         self.events: list[StepLog] = []
-        self.log = StepLogger(task_of(any_script(), **task), self.file, self.events.append, lambda: self.now)
+        self.log = StepLogger(task_of(any_script(), **task), self.file, self.events.append, "boot", lambda: self.now)
 
     def texts(self) -> list[str]:
         return [line.text for event in self.events for line in event.lines]
@@ -31,6 +31,7 @@ def test_lines_are_numbered_from_one_without_gaps() -> None:
         book.log.write("out", f"{number}\n".encode())
     book.log.finish("key")
     assert book.texts() == [str(number) for number in range(2500)]
+    assert {event.boot_id for event in book.events} == {"boot"}
     expected = 1
     for event in book.events:
         assert event.first == expected
