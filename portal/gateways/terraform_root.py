@@ -44,12 +44,13 @@ def root_prepare(root: Path, data_root: Path, *, salt: str, initialise: Callable
     home = data_root / "_roots"
     place = home / f"{root.name}-{fingerprint[:16]}"
     prepared = PreparedRoot(place / "tree" / "envs" / root.name, place / "data", fingerprint)
-    if place.exists():
+    if _whole(prepared):
         return prepared
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(home / "lock"):
-        if place.exists():
+        if _whole(prepared):
             return prepared
+        shutil.rmtree(place, ignore_errors=True)
         draft = Path(tempfile.mkdtemp(prefix="draft-", dir=home))
         try:
             for name, content in sources:
@@ -64,6 +65,12 @@ def root_prepare(root: Path, data_root: Path, *, salt: str, initialise: Callable
             shutil.rmtree(draft, ignore_errors=True)
             raise
     return prepared
+
+
+def _whole(prepared: PreparedRoot) -> bool:
+    """Whether it is there, and the providers that it links to are too: a mirror may have been replaced."""
+    packages = prepared.data.glob("providers/*/*/*/*/*")
+    return prepared.directory.is_dir() and all(package.exists() for package in packages)
 
 
 def data_link(prepared: PreparedRoot, data_dir: Path) -> None:

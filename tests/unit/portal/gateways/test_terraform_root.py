@@ -36,15 +36,18 @@ def root(tmp_path: Path) -> Path:
 
 
 class Initialise:
-    def __init__(self) -> None:
+    def __init__(self, mirror: Path = Path("/")) -> None:
         self.calls = 0
+        self.mirror = mirror
 
     def __call__(self, directory: Path, data: Path) -> None:
         self.calls += 1
         assert (directory / "main.tf").exists()
         (directory / ".terraform.lock.hcl").write_text(LOCK_FILE)
-        (data / "providers").mkdir(parents=True)
-        (data / "providers" / "aws").write_text("700 MB")
+        package = data / "providers" / "registry.terraform.io" / "hashicorp" / "aws" / "5.100.0" / "linux_amd64"
+        package.parent.mkdir(parents=True)
+        self.mirror.mkdir(exist_ok=True)
+        package.symlink_to(self.mirror)
         (data / "modules").mkdir()
         (data / "modules" / "modules.json").write_text("{}")
         (data / "terraform.tfstate").write_text("the backend")
@@ -90,6 +93,15 @@ def test_a_change_makes_another_and_leaves_the_first_alone(root: Path) -> None:
     assert first.directory != second.directory
     assert (first.directory.parents[1] / "modules" / "a" / "main.tf").read_text() == "two"
     assert _prepare(root, initialise, salt="another provider").fingerprint != second.fingerprint
+
+
+def test_a_provider_that_has_gone_is_linked_anew(root: Path, tmp_path: Path) -> None:
+    initialise = Initialise(tmp_path / "mirror")
+    first = _prepare(root, initialise)
+    initialise.mirror.rmdir()
+    assert _prepare(root, initialise) == first
+    assert initialise.calls == 2
+    assert initialise.mirror.exists()
 
 
 def test_a_failure_leaves_nothing_behind(root: Path) -> None:
