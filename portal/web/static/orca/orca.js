@@ -44,6 +44,10 @@
     close.addEventListener("click", () => box.remove());
     box.append(icon(name), text, close);
     place.append(box);
+    if (place.showPopover) { // above an open dialog, too
+      if (place.matches(":popover-open")) place.hidePopover();
+      place.showPopover();
+    }
     if (level !== "error") setTimeout(() => box.remove(), 7000);
   }
 
@@ -93,6 +97,15 @@
     found.showModal();
     found.querySelector("[autofocus]")?.focus();
   }
+
+  // What was shown once is gone when its dialog is closed.
+  document.querySelectorAll("dialog[data-forget]").forEach((found) => {
+    const place = document.getElementById(found.dataset.forget);
+    const before = place.innerHTML;
+    found.addEventListener("close", () => {
+      place.innerHTML = before;
+    });
+  });
 
   document.addEventListener("click", (event) => {
     const target = event.target instanceof Element ? event.target : null;

@@ -139,8 +139,20 @@ def test_what_htmx_is_refused_floats_in(window: WindowMaker, workspace: Workspac
         page = w.open(reverse("workspace", args=[workspace.pk]))
         page.route("**/credentials/", lambda route: route.fulfill(status=500, body="no"))
         page.get_by_role("button", name="AWS credentials").click()
-        expect(page.locator("#toasts").get_by_text("That did not work.")).to_be_visible()
+        # In the browser's top layer: an open dialog does not hide it.
+        expect(page.locator("#toasts:popover-open").get_by_text("That did not work.")).to_be_visible()
         w.complaints.clear()
+
+
+def test_credentials_are_forgotten_when_their_dialog_is_closed(window: WindowMaker, workspace: Workspace) -> None:
+    Workspace.objects.filter(pk=workspace.pk).update(ready_at=timezone.now())
+    with window() as w:
+        page = w.open(reverse("workspace", args=[workspace.pk]))
+        page.route("**/credentials/", lambda route: route.fulfill(body="<p>very secret</p>"))
+        page.get_by_role("button", name="AWS credentials").click()
+        expect(page.get_by_text("very secret")).to_be_visible()
+        page.get_by_role("button", name="Done").click()
+        assert "very secret" not in page.content()
 
 
 def test_light_and_dark_follow_the_system_until_one_chooses(window: WindowMaker) -> None:
