@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
+from dataclasses import replace
 from typing import Callable, Optional
 
 from agents.orca_agent.cloud.bucket import Bucket
 from agents.orca_agent.cloud.errors import CloudError
-from agents.orca_agent.events import MAX_MESSAGE, Event, StepFinished, event_json, parse_event
+from agents.orca_agent.events import MAX_MESSAGE, Event, LogSummary, StepFinished, event_json, parse_event
+from agents.orca_agent.fields import Malformed
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.journal import StepKey
 from agents.orca_agent.steps.verdict import Verdict
@@ -24,14 +26,27 @@ def result_prefix(run: str, step: str, attempt: int) -> str:
     return f"runs/{run}/{step}/{attempt}/"
 
 
-def report(bucket: Bucket, emit: Emit, finished: StepFinished) -> None:
+def presentable(finished: StepFinished) -> StepFinished:
+    """The event as the portal will take it: one that it refuses would leave the step without an end for ever."""
+    finished = replace(finished, message=finished.message.replace("\0", "\ufffd")[:MAX_MESSAGE])
+    try:
+        parse_event(event_json(finished))
+    except Malformed as error:
+        log.error("the end of step %s cannot be told in full: %s", finished.step, error)
+        return replace(finished, message="", outputs=(), outputs_truncated=True, log=LogSummary())
+    return finished
+
+
+def report(bucket: Bucket, emit: Emit, finished: StepFinished) -> StepFinished:
     """Leave the marker that keeps the step from running twice, then say how it ended."""
+    finished = presentable(finished)
     key = result_prefix(finished.run, finished.step, finished.attempt) + "result.json"
     try:
         bucket.put(key, json.dumps(event_json(finished)).encode(), "application/json")
     except CloudError as error:
         log.warning("the result of step %s could not be stored: %s", finished.step, error)
     emit(finished)
+    return finished
 
 
 def finish_unstarted(bucket: Bucket, emit: Emit, key: StepKey, verdict: Verdict) -> StepFinished:
@@ -47,12 +62,11 @@ def finish_unstarted(bucket: Bucket, emit: Emit, key: StepKey, verdict: Verdict)
         exit_code=verdict.exit_code,
         signal=verdict.signal,
         reason=verdict.reason,
-        message=verdict.message[:MAX_MESSAGE],
+        message=verdict.message,
         started_at=now,
         finished_at=now,
     )
-    report(bucket, emit, finished)
-    return finished
+    return report(bucket, emit, finished)
 
 
 def earlier_result(bucket: Bucket, key: StepKey) -> Optional[StepFinished]:

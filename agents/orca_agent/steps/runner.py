@@ -17,7 +17,6 @@ from agents.orca_agent.cloud.bucket import Bucket
 from agents.orca_agent.cloud.errors import CloudError
 from agents.orca_agent.events import (
     FAILED,
-    MAX_MESSAGE,
     SUCCEEDED,
     Event,
     LogSummary,
@@ -98,9 +97,9 @@ class _StepRun:
         ended = time.time()
         if may_be_shutdown(verdict) and self.control.agent_leaves():
             self.control.stop(HANDED_BACK)
-        verdict, stored = self._store_outputs(verdict)
-        if self.control.reason == HANDED_BACK:
+        if self.control.reason == HANDED_BACK and verdict.state != SUCCEEDED:
             return None
+        verdict, stored = self._store_outputs(verdict)
         finished = StepFinished(
             id=new_id(),
             at=time.time(),
@@ -111,7 +110,7 @@ class _StepRun:
             exit_code=verdict.exit_code,
             signal=verdict.signal,
             reason=verdict.reason,
-            message=self.log.masker.mask_text(verdict.message)[:MAX_MESSAGE],
+            message=self.log.masker.mask_text(verdict.message),
             started_at=began,
             finished_at=ended,
             peak_memory_mb=self.ending.peak_memory_mb,
@@ -121,8 +120,7 @@ class _StepRun:
             outputs_truncated=stored.over_limit > 0 or not stored.listed_all,
             boot_id=self.around.boot_id,
         )
-        report(self.around.bucket, self.around.emit, finished)
-        return finished
+        return report(self.around.bucket, self.around.emit, finished)
 
     def _verdict(self, started: Started) -> Verdict:
         """How preparing and running went, whatever happened there."""
@@ -223,7 +221,7 @@ class _StepRun:
 
     def _store_outputs(self, verdict: Verdict) -> Tuple[Verdict, outputs.Uploaded]:
         """Also of a step that has failed: what there is may tell why."""
-        if not self.script.exists() or self.control.reason == HANDED_BACK:
+        if not self.script.exists():
             return verdict, outputs.Uploaded()
         limit = self.task.limits.output_mb
         try:
