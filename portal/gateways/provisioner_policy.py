@@ -66,6 +66,7 @@ _MACHINE_ACTIONS = [
     "ec2:RebootInstances",
     "ec2:TerminateInstances",
     "ec2:ModifyInstanceAttribute",
+    "ec2:ModifyInstanceCreditSpecification",
     "ec2:ModifyInstanceMetadataOptions",
     "ec2:ModifyNetworkInterfaceAttribute",
     "ec2:MonitorInstances",

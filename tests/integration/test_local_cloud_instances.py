@@ -322,3 +322,16 @@ def test_health_tells_what_runs(local_cloud: Cloud) -> None:
     assert mine["address"] == machine.describe()["PublicIpAddress"]
     assert subprocess.run(["kill", "-0", str(mine["pid"])], check=False).returncode == 0
     machine.ec2.terminate_instances(InstanceIds=[machine.id])
+
+
+@pytest.mark.parametrize("roleless", [False, True])
+def test_a_profile_that_is_not_there_yet_is_refused_as_ec2_does(local_cloud: Cloud, roleless: bool) -> None:
+    """Clients try again upon exactly this refusal: what a role is made of takes a moment to be seen."""
+    name = f"late-{roleless}"
+    if roleless:
+        local_cloud.client("iam").create_instance_profile(InstanceProfileName=name)
+    ec2 = local_cloud.client("ec2")
+    with pytest.raises(ClientError) as caught:
+        ec2.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1, IamInstanceProfile={"Name": name})
+    assert caught.value.response["Error"]["Code"] == "InvalidParameterValue"
+    assert ("no associated IAM Roles" if roleless else "Invalid IAM Instance Profile") in str(caught.value)

@@ -11,7 +11,10 @@ from moto.core.responses import ActionResult
 from moto.core.types import Base64EncodedString
 from moto.core.utils import utcnow
 from moto.ec2.models.instances import Instance, InstanceBackend
+from moto.ec2.responses import instances as run_instances_response
 from moto.ec2.responses.general import General
+from moto.ec2.utils import filter_iam_instance_profiles
+from moto.iam.exceptions import NotFoundException
 
 from agents.local_cloud.access.decisions import permitted
 from agents.local_cloud.access.enforcement import current
@@ -58,20 +61,36 @@ def _apply_creation(fleet: Fleet) -> None:
         return reservation
 
     replace(InstanceBackend, "run_instances", run_instances)
+    replace(run_instances_response, "filter_iam_instance_profiles", _profile_found)
 
 
 def _profile(backend: Any, options: dict[str, Any]) -> Any:
-    from moto.ec2.utils import filter_iam_instance_profiles
-
     arn, name = options.get("iam_instance_profile_arn"), options.get("iam_instance_profile_name")
     if not arn and not name:
         return None
-    return filter_iam_instance_profiles(
-        backend.account_id,
-        partition=backend.partition,
-        iam_instance_profile_arn=arn,
-        iam_instance_profile_name=name,
-    )
+    return _profile_found(backend.account_id, backend.partition, arn, name)
+
+
+def _profile_found(
+    account_id: str,
+    partition: str,
+    iam_instance_profile_arn: str | None,
+    iam_instance_profile_name: str | None,
+) -> Any:
+    """The profile, which must have a role; else EC2's refusal, upon which its clients try again for a while."""
+    try:
+        profile = filter_iam_instance_profiles(
+            account_id, partition, iam_instance_profile_arn, iam_instance_profile_name
+        )
+    except NotFoundException:
+        profile = None
+    given = iam_instance_profile_name or iam_instance_profile_arn
+    if profile is None:
+        message = f"Value ({given}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+        raise Fault("InvalidParameterValue", message, 400)
+    if not profile.roles:
+        raise Fault("InvalidParameterValue", f'IAM Instance Profile "{given}" has no associated IAM Roles', 400)
+    return profile
 
 
 def _require_pass_role(profile: Any) -> None:
