@@ -1,4 +1,9 @@
-"""A pytest plugin: unit tests run side by side, those that need a cloud, Terraform or a browser one after another."""
+"""A pytest plugin that says what may run side by side.
+
+Unit tests run anywhere, in any order. Those that start processes (a cloud, Terraform, a browser) mostly wait, but each
+wants the machine's attention when it does not: they run one after another in two rows, one through the front door
+and one below it.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +14,14 @@ import pytest
 _HEAVY = {"cloud", "terraform", "browser"}
 
 
-def is_heavy(path: Path, marks: set[str]) -> bool:
-    """Whether a test starts processes that need the machine for themselves."""
-    return "unit" not in path.parts or bool(marks & _HEAVY)
+def row(path: Path, marks: set[str]) -> str | None:
+    """The row that a test waits in; none for one that may run at any time."""
+    if "e2e" in path.parts:
+        return "front-door"
+    return "parts" if "unit" not in path.parts or marks & _HEAVY else None
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if is_heavy(item.path, {mark.name for mark in item.iter_markers()}):
-            item.add_marker(pytest.mark.xdist_group("one-after-another"))
+        if found := row(item.path, {mark.name for mark in item.iter_markers()}):
+            item.add_marker(pytest.mark.xdist_group(found))

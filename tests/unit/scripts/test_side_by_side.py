@@ -1,4 +1,4 @@
-"""Tests that need the machine for themselves run one after another."""
+"""Tests that need the machine for themselves wait in a row."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from scripts.orca.side_by_side import is_heavy
+from scripts.orca.side_by_side import row
 
 
 @pytest.mark.parametrize(
-    ("path", "marks", "heavy"),
+    ("path", "marks", "expected"),
     [
-        ("tests/unit/portal/test_a.py", set(), False),
-        ("tests/unit/agents/test_a.py", {"cloud"}, True),
-        ("tests/unit/agents/test_a.py", {"parametrize"}, False),
-        ("tests/integration/test_a.py", set(), True),
-        ("tests/e2e/test_a.py", set(), True),
+        ("tests/unit/portal/test_a.py", set(), None),
+        ("tests/unit/agents/test_a.py", {"cloud"}, "parts"),
+        ("tests/unit/agents/test_a.py", {"parametrize"}, None),
+        ("tests/integration/test_a.py", set(), "parts"),
+        ("tests/terraform/test_a.py", {"terraform"}, "parts"),
+        ("tests/e2e/test_a.py", {"cloud"}, "front-door"),
     ],
 )
-def test_what_runs_alone(path: str, marks: set[str], heavy: bool) -> None:
-    assert is_heavy(Path(path), marks) is heavy
+def test_who_waits_where(path: str, marks: set[str], expected: str | None) -> None:
+    assert row(Path(path), marks) == expected
