@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F
 
 from agents.orca_agent import protocol
-from portal.accounts.models import SshKey
+from portal.accounts.selectors import authorized_keys_of
 from portal.clouds.services import account_handle
 from portal.core.errors import CloudFault
 from portal.gateways import aws_platform, aws_storage
@@ -74,11 +74,10 @@ def _has_bucket(workspace: Workspace) -> bool:
 
 
 def _desired(workspace: Workspace) -> protocol.Desired:
-    keys = SshKey.objects.filter(owner_id=workspace.owner_id).order_by("created_at")
     agent = aws_platform.agent_current()
     return protocol.Desired(
         generation=workspace.control_wanted,
-        authorized_keys=tuple(key.public_key for key in keys),
+        authorized_keys=tuple(authorized_keys_of(workspace.owner_id)),
         cancelled=tuple(step for source in _cancelled_steps for step in source(workspace)),
         agent=protocol.Release(sha256=agent.sha256, key=agent.key, bucket=agent.bucket),
     )
