@@ -21,6 +21,7 @@ def row(path: Path, marks: set[str]) -> str | None:
     return "parts" if "unit" not in path.parts or marks & _HEAVY else None
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook, too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if found := row(item.path, {mark.name for mark in item.iter_markers()}):
