@@ -1,28 +1,37 @@
-"""A pytest plugin that says what may run side by side.
+"""A pytest plugin: which tests run side by side, and which wait for one another.
 
-Unit tests run anywhere, in any order. Those that start processes (a cloud, Terraform, a browser) mostly wait, but each
-wants the machine's attention when it does not: they run one after another in two rows, one through the front door
-and one below it.
+Tests through the front door share one Orca, tests of the parts one cloud; each of the two is a row of its own, so that
+both processors have work and no more than one of each is started. xdist's own groups do not hold under this pytest
+(its node ids no longer change after collection), so the rows are told from where a test lies.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-_HEAVY = {"cloud", "terraform", "browser"}
+_ROWS = {
+    "tests/e2e/": "front-door",
+    "tests/integration/": "parts",
+    "tests/terraform/": "parts",
+    "tests/unit/portal/web/test_in_browser.py": "parts",
+}
 
 
-def row(path: Path, marks: set[str]) -> str | None:
-    """The row that a test waits in; none for one that may run at any time."""
-    if "e2e" in path.parts:
-        return "front-door"
-    return "parts" if "unit" not in path.parts or marks & _HEAVY else None
+def row(nodeid: str) -> str:
+    """The row that a test waits in; its own name for one that may run at any time."""
+    return next((name for place, name in _ROWS.items() if nodeid.startswith(place)), nodeid)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook, too
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if found := row(item.path, {mark.name for mark in item.iter_markers()}):
-            item.add_marker(pytest.mark.xdist_group(found))
+class Rows(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives each row to one worker, the longest first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return row(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Rows:
+    return Rows(config, log)
