@@ -191,7 +191,19 @@ async def _on_terminal(process: asyncssh.SSHServerProcess[bytes], launch: Launch
             task.cancel()
         # Closing the last end of the terminal hangs up what still runs on it.
         reading.close()
+    await _end(child)
     return child.returncode if child.returncode is not None else -signal.SIGHUP
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """See that a command ends whose terminal was hung up, also where it had not taken the terminal yet."""
+    for number in (signal.SIGHUP, signal.SIGKILL):
+        if child.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(child.wait(), 2)
 
 
 class Sink(Protocol):
