@@ -64,7 +64,9 @@ def send(account: Account, queue: str, messages: Sequence[Outgoing]) -> set[str]
 def receive_dead(account: Account, queue: str) -> list[Incoming]:
     """Up to ten messages that SQS has given up on."""
     with translated("look into the dead-letter queue"):
-        found = client("sqs", account).receive_message(QueueUrl=_url(account, queue), MaxNumberOfMessages=BATCH)
+        found = client("sqs", account).receive_message(
+            QueueUrl=_url(account, queue), MaxNumberOfMessages=BATCH, WaitTimeSeconds=0
+        )
     return [Incoming(m["Body"], m["ReceiptHandle"]) for m in found.get("Messages", [])]
 
 
