@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+from django.conf import settings
 from moto import mock_aws
 
 from portal.clouds.models import CloudAccount
@@ -16,6 +17,14 @@ from portal.gateways import aws, aws_platform, aws_queue, aws_storage
 from tests import environment
 
 pytest_plugins = ["tests.fixtures.cloud", "tests.fixtures.orca"]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """SQLite in a file, as in production: in memory, threads share one cache, whose locks nobody waits for."""
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        database["TEST"]["NAME"] = f"{environment.HOME}/tests.sqlite3"
 
 
 def pytest_unconfigure() -> None:
