@@ -28,6 +28,7 @@ from agents.local_cloud.mends import (
     queues_of_other_accounts,
     remembered,
     role_assumption,
+    security_group_rules,
     uploads,
 )
 from agents.local_cloud.ssh.doors import SshDoors
@@ -91,6 +92,7 @@ class LocalCloud:
         role_assumption.apply(sessions)
         bucket_listing.apply(enforcement)
         uploads.apply()
+        security_group_rules.apply()
         queues.apply(queues.QueueLogs(self._data / "queues"))
         queues_of_other_accounts.apply()
         instance_lifecycle.apply(self._fleet)

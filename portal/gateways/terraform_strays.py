@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef
 
+_SETTINGS = "control/agent.json"
 _LIVE = ("pending", "running", "stopping", "stopped")
 _NUMBERED = re.compile(r'ingress_rule\.ssh\["(?P<network>.+)"\]$|aws_instance\.this\[(?P<number>\d+)\]$')
 
@@ -99,8 +100,13 @@ def _all(cloud: _Cloud) -> Iterator[Stray]:
 
 
 def _bucket(cloud: _Cloud) -> Iterator[Stray]:
-    if _there(lambda: cloud.client("s3").head_bucket(Bucket=cloud.name)):
-        yield Stray("module.storage.aws_s3_bucket.this", cloud.name)
+    s3 = cloud.client("s3")
+    if not _there(lambda: s3.head_bucket(Bucket=cloud.name)):
+        return
+    yield Stray("module.storage.aws_s3_bucket.this", cloud.name)
+    # A bucket that still holds it cannot be destroyed.
+    if _there(lambda: s3.head_object(Bucket=cloud.name, Key=_SETTINGS)):
+        yield Stray("module.storage.aws_s3_object.agent_settings[0]", f"{cloud.name}/{_SETTINGS}")
 
 
 def _roles(cloud: _Cloud) -> Iterator[Stray]:

@@ -157,6 +157,26 @@ def test_a_killed_terraform_is_found_and_its_work_taken_over(scene: Scene) -> No
     assert any("taking over" in event.message for event in later.events)
 
 
+@pytest.mark.parametrize("last", ["aws_s3_bucket.this", "aws_s3_object.agent_settings"])
+def test_what_was_taken_over_can_be_destroyed(scene: Scene, last: str) -> None:
+    run = scene.run()
+    made = run.seen("apply_complete", last)
+    apply = Apply(run)
+    apply.start()
+    assert made.wait(60)
+    os.kill(_terraform_itself(run), signal.SIGKILL)
+    apply.join(60)
+    later = scene.run(run.name)
+    holder = later.terraform.lock_holder()
+    assert holder is not None
+    later.terraform.unlock(holder.lock_id)
+    later.plan(destroy=True)
+    later.terraform.apply(later.plan_file)
+    assert later.terraform.resources() == []
+    names = {role["RoleName"] for role in scene.cloud.client("iam").list_roles()["Roles"]}
+    assert not any(run.name in name for name in names)
+
+
 def test_a_plan_that_the_state_has_overtaken_is_refused(scene: Scene) -> None:
     run = scene.run()
     run.plan(data_only=True)
