@@ -20,7 +20,7 @@ pytest_plugins = ["tests.fixtures.cloud", "tests.fixtures.orca"]
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> None:
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
     """SQLite in a file, as in production: in memory, threads share one cache, whose locks nobody waits for."""
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3"):
