@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scripts.orca.console import ScriptError, complain, say, step
+from scripts.orca.run.ports import free_port
 from scripts.orca.run.processes import leash
 
 _SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
@@ -47,7 +48,7 @@ def mariadb() -> Iterator[str]:
         place = ["--no-defaults", f"--datadir={folder / 'data'}", *user]
         with step("A private MariaDB"):
             _run([installer, *place, "--auth-root-authentication-method=normal", "--skip-test-db"])
-            password, port = secrets.token_hex(16), _free_port()
+            password, port = secrets.token_hex(16), free_port()
             (folder / "first.sql").write_text(_first_statements(password))
             process = _start(server, place, folder, port)
         try:
@@ -94,12 +95,6 @@ def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
             detail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             raise ScriptError("MariaDB did not start.", detail=detail)
         time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _run(command: list[str]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.cloud import REPOSITORY, free_port
+from scripts.orca.run.ports import free_port
+from tests.fixtures.cloud import REPOSITORY
 
 pytestmark = pytest.mark.cloud
 

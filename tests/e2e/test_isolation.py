@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.fixtures.orca import Lab, Orca, person_signed_up
+from scripts.orca.bench.installation import Lab, Orca, person_signed_up
 
 pytestmark = pytest.mark.cloud
 

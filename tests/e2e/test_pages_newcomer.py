@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.fixtures.orca import BUILD_SECONDS, Orca, link_mailed
+from scripts.orca.bench.installation import BUILD_SECONDS, Orca, link_mailed
 from tests.fixtures.windows import chromium
 
 __all__ = ["chromium"]

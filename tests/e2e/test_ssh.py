@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.orca.bench.installation import Lab
 from tests.fixtures.cloud import wait_until
-from tests.fixtures.orca import Lab
 
 pytestmark = pytest.mark.cloud
 

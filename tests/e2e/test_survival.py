@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from scripts.orca.bench.installation import Lab, Orca, person_signed_up
 from tests.fixtures.cloud import wait_until
-from tests.fixtures.orca import Lab, Orca, person_signed_up
 
 pytestmark = pytest.mark.cloud
 

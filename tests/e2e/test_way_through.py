@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from tests.fixtures.orca import Lab
+from scripts.orca.bench.installation import Lab
 
 pytestmark = pytest.mark.cloud
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.cloud import Cloud, free_port, wait_until
+from scripts.orca.run.ports import free_port
+from tests.fixtures.cloud import Cloud, wait_until
 
 pytest_plugins = ["tests.fixtures.cloud"]
 pytestmark = pytest.mark.cloud

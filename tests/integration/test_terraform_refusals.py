@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from portal.gateways.terraform import TerraformError
-from tests.fixtures.cloud import Cloud, free_port
+from scripts.orca.run.ports import free_port
+from tests.fixtures.cloud import Cloud
 from tests.terraform.scene import ACCOUNT, EXTERNAL_ID, Scene
 
 pytestmark = [pytest.mark.terraform, pytest.mark.cloud]
