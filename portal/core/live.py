@@ -47,8 +47,12 @@ def publish_on_commit(*topics: str) -> None:
 
 
 async def changes(*topics: str) -> AsyncIterator[str | None]:
-    """Yield a topic when it may have changed, ``None`` every ``TICK`` seconds of silence. Never ends by itself."""
+    """Yield a topic when it may have changed, ``None`` when listening begins and every ``TICK`` seconds of silence.
+
+    Never ends by itself. What changes after the first ``None`` is not missed.
+    """
     if not settings.REDIS_URL:
+        yield None
         while True:
             await asyncio.sleep(BLIND_TICK)
             yield topics[0]
@@ -56,6 +60,7 @@ async def changes(*topics: str) -> AsyncIterator[str | None]:
     try:
         async with client.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe(*(_PREFIX + topic for topic in topics))
+            yield None
             while True:
                 message = await subscription.get_message(timeout=TICK)
                 yield None if message is None else message["channel"].decode().removeprefix(_PREFIX)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from django.http.response import HttpResponseBase
 from django.urls import path
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import generics, serializers, status
 from rest_framework.parsers import FormParser, MultiPartParser
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -16,8 +20,10 @@ from portal.accounts.current import current_user
 from portal.accounts.models import User
 from portal.core.idempotency import idempotent
 from portal.core.requests import given
+from portal.core.streams import Event, stream
 from portal.pipelines import selectors, services
-from portal.pipelines.models import Run, Script, ScriptVersion, Step
+from portal.pipelines.bundles import PathUpload
+from portal.pipelines.models import FINAL, Run, Script, ScriptVersion, Step
 from portal.workspaces.selectors import workspace_get
 
 
@@ -63,7 +69,14 @@ class ScriptOut(serializers.ModelSerializer[Script]):
 class VersionIn(serializers.Serializer[Any]):
     files = serializers.ListField(
         child=serializers.FileField(allow_empty_file=True),
-        help_text="One file, several, or one zip; only a zip keeps folders.",
+        help_text="One file, several, or one zip.",
+    )
+    paths = serializers.ListField(
+        child=serializers.CharField(trim_whitespace=False),
+        required=False,
+        default=list,
+        help_text="Where each of the files lies, its own name included (`lib/a.py`): one path a file, in the files'"
+        " order. Without paths all files lie side by side; a zip has its folders in it.",
     )
     entrypoint = serializers.CharField(
         required=False,
@@ -72,6 +85,17 @@ class VersionIn(serializers.Serializer[Any]):
         max_length=200,
         help_text="The file to start, if not main.py.",
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """The files under their paths, and no ``paths`` any more."""
+        files, paths = attrs["files"], attrs.pop("paths")
+        if not paths:
+            return attrs
+        if len(paths) != len(files):
+            counted = f"Give one path for each file: these are {len(paths)} for {len(files)}."
+            raise serializers.ValidationError({"paths": counted})
+        placed = [PathUpload(file, path) for file, path in zip(files, paths, strict=True)]
+        return attrs | {"files": placed}
 
 
 class ScriptIn(VersionIn):
@@ -283,6 +307,49 @@ class RunView(APIView):
         return Response(_run_out(current_user(request), run_id))
 
 
+class EventStream(BaseRenderer):
+    """Lets a client ask for ``text/event-stream``; problems are told as JSON all the same."""
+
+    media_type = "text/event-stream"
+    format = "events"
+    charset = None
+
+    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
+        """The body of a problem."""
+        return json.dumps(data).encode()
+
+
+class RunFollowed:
+    """A run that a program follows: an event ``run`` with the whole run whenever it has changed, then ``end``."""
+
+    def __init__(self, owner: User, run_id: str) -> None:
+        self.topics = (f"run:{run_id}",)
+        self.over = False
+        self._ask = (owner, run_id)
+        self._told: Any = None
+
+    def news(self) -> list[Event]:
+        """The run, if it is not as it was."""
+        run = _run_out(*self._ask)
+        self.over = run["state"] in FINAL
+        clockless = {**run, "seconds": None, "steps": [{**step, "seconds": None} for step in run["steps"]]}
+        if clockless == self._told:
+            return []
+        self._told = clockless
+        return [Event("run", run)]
+
+
+class RunEvents(APIView):
+    renderer_classes = (EventStream, JSONRenderer)
+
+    @extend_schema(responses={(200, "text/event-stream"): OpenApiTypes.STR})
+    def get(self, request: Request, run_id: str) -> HttpResponseBase:
+        """Follow a run: server-sent events `run` (as one run is answered) whenever it changes; `end` is the last."""
+        owner = current_user(request)
+        selectors.run_get(owner=owner, run_id=run_id)
+        return stream(RunFollowed(owner, run_id))
+
+
 class RunCancel(APIView):
     @extend_schema(request=None, responses={202: RunOut})
     def post(self, request: Request, run_id: str) -> Response:
@@ -345,6 +412,7 @@ urlpatterns = [
     path("scripts/<slug:script_id>/versions/", VersionList.as_view(), name="api_script_versions"),
     path("runs/", RunList.as_view(), name="api_runs"),
     path(_run, RunView.as_view(), name="api_run"),
+    path(_run + "events/", RunEvents.as_view(), name="api_run_events"),
     path(_run + "cancel/", RunCancel.as_view(), name="api_run_cancel"),
     path(_run + "again/", RunAgain.as_view(), name="api_run_again"),
     path(_step_path + "log/", StepLog.as_view(), name="api_step_log"),

@@ -41,6 +41,19 @@ class Upload(Protocol):
     def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]: ...
 
 
+class PathUpload:
+    """An upload that knows its folder: Django itself keeps only the last part of a file's name."""
+
+    def __init__(self, upload: Upload, path: str) -> None:
+        self.name: str | None = path
+        self.size: int | None = upload.size
+        self._upload = upload
+
+    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        """The contents, piece by piece."""
+        return self._upload.chunks(chunk_size)
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A bundle that is ready to be kept. ``size`` counts the bytes of its files; ``content`` is the zip."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
 from portal.core.errors import OrcaError
+from portal.pipelines.bundles import PathUpload
 from portal.pipelines.models import ScriptVersion
 from portal.pipelines.services import LIMITS
 from portal.web.states import WORKSPACE
@@ -70,19 +71,6 @@ class FilesField(forms.FileField):
         """All of them, each checked as one would be."""
         given = data if isinstance(data, list | tuple) else [data]
         return [super(FilesField, self).clean(item, initial) for item in given]
-
-
-class PathUpload:
-    """An upload that knows its folder: Django itself keeps only the last part of a file's name."""
-
-    def __init__(self, upload: UploadedFile[Any], path: str) -> None:
-        self.name: str | None = path
-        self.size: int | None = upload.size
-        self._upload = upload
-
-    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
-        """The contents, piece by piece."""
-        return self._upload.chunks(chunk_size)
 
 
 class UploadForm(forms.Form):

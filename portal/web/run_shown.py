@@ -11,9 +11,10 @@ from django.template.loader import render_to_string
 
 from portal.accounts.models import User
 from portal.core.errors import NotFound
+from portal.core.streams import Event
 from portal.pipelines.models import Run, Step
 from portal.pipelines.selectors import Line, OutputShown, log_lines, outputs_of, run_get
-from portal.web.live import Event, Fragments
+from portal.web.live import Fragments
 from portal.web.states import run_advice, run_words
 
 LINES_SHOWN = 2_000

@@ -13,9 +13,10 @@ from django.views.decorators.http import require_GET
 from portal.accounts.current import current_user
 from portal.accounts.models import User
 from portal.accounts.selectors import ssh_keys_of
+from portal.core.streams import stream
 from portal.pipelines.models import OPEN
 from portal.pipelines.selectors import runs_of, scripts_of
-from portal.web.live import Fragments, stream
+from portal.web.live import Fragments
 from portal.web.workspace_shown import workspaces_shown
 
 RECENT = 8

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal.accounts.current import current_user
 from portal.core.errors import CloudFault, NotFound
+from portal.core.streams import stream
 from portal.pipelines import services
 from portal.pipelines.models import State, Step
 from portal.pipelines.selectors import (
@@ -31,7 +32,6 @@ from portal.pipelines.selectors import (
 )
 from portal.web.code_shown import code_html, markdown_html, sheet_of
 from portal.web.forms import RunFilter
-from portal.web.live import stream
 from portal.web.run_shown import RunWatch, log_window, run_shown
 from portal.web.states import RUN
 from portal.workspaces.selectors import workspaces_of

@@ -11,7 +11,8 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_POST
 
 from portal.accounts.current import current_user
-from portal.web.live import Fragments, stream
+from portal.core.streams import stream
+from portal.web.live import Fragments
 from portal.web.terraform_shown import progress_of
 from portal.workspaces.models import TerraformRun
 from portal.workspaces.selectors import terraform_run_get

@@ -14,8 +14,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from portal.accounts.current import current_user
 from portal.core.errors import Conflict, Invalid, LimitReached, OrcaError
+from portal.core.streams import stream
 from portal.web.forms import DestroyForm, WorkspaceForm, tell
-from portal.web.live import Fragments, stream
+from portal.web.live import Fragments
 from portal.web.workspace_shown import workspace_shown, workspaces_shown
 from portal.workspaces import services
 from portal.workspaces.models import Workspace

@@ -6,10 +6,16 @@
 (() => {
   const HIDDEN_AFTER = 20_000;
 
-  // What of a part is news: not the clocks, which the page keeps right, nor what a click has opened, nor a form's token.
+  // What of a part is news: not the clocks, which the page keeps right, nor what a click has opened or copied, nor a
+  // form's token.
   function plain(root) {
     const copy = root.cloneNode(true);
     for (const clock of copy.querySelectorAll("[data-ago], [data-since]")) clock.replaceWith();
+    for (const button of copy.querySelectorAll(".btn-copied")) {
+      button.classList.remove("btn-copied");
+      button.querySelector(".copied-tick")?.remove();
+      button.querySelector(".icon")?.removeAttribute("hidden");
+    }
     for (const token of copy.querySelectorAll("[name='csrfmiddlewaretoken']")) token.remove();
     for (const element of copy.querySelectorAll("*")) {
       for (const name of ["open", "style", "aria-expanded", "data-popper-placement"]) element.removeAttribute(name);

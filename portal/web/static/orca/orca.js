@@ -82,12 +82,15 @@
     }
     const before = button.querySelector(".icon");
     const tick = icon("check-lg");
-    before?.replaceWith(tick);
+    tick.classList.add("copied-tick");
+    before?.setAttribute("hidden", "");
+    before?.before(tick);
     button.classList.add("btn-copied");
     setTimeout(() => {
-      if (before) tick.replaceWith(before);
+      tick.remove();
+      before?.removeAttribute("hidden");
       button.classList.remove("btn-copied");
-    }, 1500);
+    }, 2500);
   }
 
   // --- dialogs ------------------------------------------------------------------------------------------------

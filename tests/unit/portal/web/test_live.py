@@ -17,7 +17,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.accounts.services import api_token_add
 from portal.core import live as notices
+from portal.core import streams
 from portal.pipelines.models import Run, Step
 from portal.web import live
 from portal.workspaces.models import Workspace
@@ -31,7 +33,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notices, "BLIND_TICK", 0.02)
-    monkeypatch.setattr(live, "PAUSE", 0.01)
+    monkeypatch.setattr(streams, "PAUSE", 0.01)
 
 
 class Stream:
@@ -75,8 +77,8 @@ async def client(owner: User) -> AsyncClient:
     return found
 
 
-async def opened(client: AsyncClient, name: str, *arguments: str, query: str = "") -> Stream:
-    response: Any = await client.get(reverse(name, args=arguments) + query)
+async def opened(client: AsyncClient, name: str, *arguments: str, query: str = "", **headers: str) -> Stream:
+    response: Any = await client.get(reverse(name, args=arguments) + query, headers=headers)
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/event-stream"
     assert response.headers["Cache-Control"] == "no-store"
@@ -127,6 +129,30 @@ async def test_a_new_attempt_begins_its_log_anew(client: AsyncClient, run_made: 
         await Step.objects.filter(pk=step.pk).aupdate(attempt=2)
         await step.log_chunks.acreate(attempt=2, first=1, count=1, lines=[["out", 1.0, "second try"]])
         assert await stream.event("lines") == {"attempt": 2, "lines": [[1, "out", "second try"]]}
+
+
+async def test_a_program_follows_a_run_to_its_end(owner: User, run_made: RunMaker) -> None:
+    run = await sync_to_async(run_made)("running")
+    _, token = await sync_to_async(api_token_add)(owner=owner, name="program")
+    headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+    async with await opened(AsyncClient(), "api_run_events", run.pk, **headers) as stream:
+        assert (await stream.event("run"))["state"] == "running"
+        ended = {"state": "failed", "finished_at": timezone.now()}
+        await Step.objects.filter(run=run).aupdate(**ended, exit_code=3)
+        await Run.objects.filter(pk=run.pk).aupdate(**ended)
+        told = await stream.event("run")
+        while told["state"] != "failed":
+            told = await stream.event("run")
+        assert told["steps"][0]["exit_code"] == 3
+        assert "event: end" in await stream.rest()
+
+
+async def test_a_program_that_asks_for_a_stream_is_refused_in_words(owner: User, run_made: RunMaker) -> None:
+    run = await sync_to_async(run_made)("running")
+    address = reverse("api_run_events", args=[run.pk])
+    answer = await AsyncClient().get(address, headers={"Accept": "text/event-stream"})
+    assert answer.status_code == 401
+    assert json.loads(answer.content)["code"] == "not_authenticated"
 
 
 async def test_a_part_is_sent_when_it_has_changed_and_only_then(client: AsyncClient, workspace: Workspace) -> None:
@@ -185,7 +211,7 @@ async def test_the_overviews_move_too(client: AsyncClient, workspace: Workspace,
 async def test_a_long_stream_ends_so_that_a_fresh_one_begins(
     client: AsyncClient, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "LONGEST", 0.1)
+    monkeypatch.setattr(streams, "LONGEST", 0.1)
     async with await opened(client, "workspace_live", workspace.pk) as stream:
         assert "event: end" not in await stream.rest()
 
@@ -201,7 +227,7 @@ async def test_silence_is_broken_by_a_sign_of_life(
     monkeypatch.setattr(notices, "TICK", 0.02)
     async with await opened(client, "workspace_live", workspace.pk) as stream:
         await stream.event("swap")
-        assert await anext(stream.chunks) == live.KEEP_ALIVE
+        assert await anext(stream.chunks) == streams.KEEP_ALIVE
 
 
 async def test_closing_the_page_leaves_no_listener_behind(client: AsyncClient, workspace: Workspace) -> None:
@@ -227,7 +253,7 @@ async def test_closing_the_page_leaves_no_listener_behind(client: AsyncClient, w
 
 def _listeners() -> int:
     coroutines = [task.get_coro() for task in asyncio.all_tasks()]
-    return sum(getattr(coroutine, "__name__", "") == live._listen.__name__ for coroutine in coroutines)
+    return sum(getattr(coroutine, "__name__", "") == streams._listen.__name__ for coroutine in coroutines)
 
 
 async def test_strangers_and_outsiders_hear_nothing(outsider: User, workspace: Workspace, run_made: RunMaker) -> None:
