@@ -185,6 +185,7 @@ USE_TZ = True
 UPLOAD_LIMIT_MB = env.number("ORCA_UPLOAD_LIMIT_MB", 100, least=1, most=5_000)
 DATA_UPLOAD_MAX_NUMBER_FILES = 1000
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1100  # a path for each file, and the other fields
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1100  # a path for each file, and the other fields
 FILE_UPLOAD_TEMP_DIR = None
 
 # --- API ---------------------------------------------------------------------------------------------------------
