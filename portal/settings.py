@@ -28,7 +28,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.switch("ORCA_BEHIND_PROXY", False) else None
+BEHIND_PROXY = env.switch("ORCA_BEHIND_PROXY", False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -64,6 +65,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "portal.core.middleware.ClientAddressMiddleware",  # before all that count by address
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.web.middleware.ContentSecurityPolicyMiddleware",
@@ -184,7 +186,6 @@ USE_I18N = True
 USE_TZ = True
 UPLOAD_LIMIT_MB = env.number("ORCA_UPLOAD_LIMIT_MB", 100, least=1, most=5_000)
 DATA_UPLOAD_MAX_NUMBER_FILES = 1000
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 1100  # a path for each file, and the other fields
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1100  # a path for each file, and the other fields
 FILE_UPLOAD_TEMP_DIR = None
 

@@ -53,6 +53,7 @@ def services(configuration: Configuration) -> list[Service]:
         "--timeout-graceful-shutdown",
         "3",
         "--no-access-log",
+        "--no-proxy-headers",  # the portal judges them itself: uvicorn believes whoever is on this machine
     )
     return [
         *found,
