@@ -199,6 +199,11 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "portal.core.api.CursorPages",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PARSER_CLASSES": [
+        "portal.core.requests.JsonParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.ScopedRateThrottle"],
     "DEFAULT_THROTTLE_RATES": {"login": env.text("ORCA_TOKEN_RATE", "30/min")},
@@ -238,6 +243,7 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = env.text("ORCA_BROKER_URL", REDIS_URL or f"sqla+sqlite:///{ORCA_HOME / 'broker.sqlite3'}")
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 7200} if "redis" in CELERY_BROKER_URL else {}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_ROUTES = {"portal.workspaces.tasks.terraform_run_execute": {"queue": "terraform"}}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

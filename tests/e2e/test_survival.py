@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cloud
 SLOW = "import time\nfor i in range(8):\n    print(i, flush=True)\n    time.sleep(0.5)\n"
 
 
-@pytest.mark.parametrize("name", ["relay", "web", "cloud", "worker", "beat", "redis"])
+@pytest.mark.parametrize("name", ["relay", "web", "cloud", "worker", "terraform", "beat", "redis"])
 def test_a_process_killed_in_the_middle_of_a_run_costs_nothing(lab: Lab, running_orca: Orca, name: str) -> None:
     run = lab.run(SLOW)
     lab.person.until(f"runs/{run['id']}/", lambda found: found["state"] == "running")
@@ -57,7 +57,7 @@ def test_a_worker_killed_during_apply_is_noticed_and_the_data_outlives_a_rebuild
     path = f"workspaces/{made['id']}/"
     run = f"terraform-runs/{made['active_run']}/"
     person.until(run, lambda r: r["state"] == "applying" and r["resources_done"] >= 3, seconds=120)
-    running_orca.kill("worker")
+    running_orca.kill("terraform")
     ended = person.until(run, lambda r: r["state"] in {"succeeded", "failed"}, seconds=240)
     assert (ended["state"], ended["error_message"]) == ("succeeded", "")
     ready = person.until(path, lambda w: w["state"] == "ready", seconds=60)

@@ -59,7 +59,7 @@ def walk(walk: Walk) -> None:
     with walk.stage("add an SSH key", "web"):
         key = key_make(walk.folder)
         person.api.post("ssh-keys/", {"name": "demo", "public_key": key.with_suffix(".pub").read_text()})
-    with walk.stage("build the workspace", "worker", "cloud", "relay"):
+    with walk.stage("build the workspace", "terraform", "worker", "cloud", "relay"):
         workspace = _build(person)
     with walk.stage("upload the example", "web"):
         script = _upload(person)
@@ -75,7 +75,7 @@ def walk(walk: Walk) -> None:
     with walk.stage("list the bucket with own credentials", "cloud"):
         _list_bucket(person, workspace)
     if walk.configuration.options.exit:
-        with walk.stage("let Terraform finish", "worker", "cloud"):
+        with walk.stage("let Terraform finish", "terraform", "cloud"):
             _await_terraform(person, workspace)
     _tell(person, login, run, summary)
 

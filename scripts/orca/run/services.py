@@ -14,7 +14,8 @@ from scripts.orca.run.processes import leash
 
 _GIB = 1024**3
 _MEMORY_OF_A_TERRAFORM_RUN = 1.5 * _GIB
-_MOST_WORKERS = 4
+_MOST_TERRAFORM_RUNS = 4
+_CHORES_AT_ONCE = 4
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -44,7 +45,6 @@ def services(configuration: Configuration) -> list[Service]:
         ssh = ("--ssh-port", configuration.environment["ORCA_SSH_PORT"])
         found.append(Service("cloud", (python, "-m", "agents.local_cloud", *cloud, *ssh), stop_within=60))
     celery = (python, "-m", "celery", "--app", "portal.celery")
-    pool = ("--pool", "prefork", "--concurrency", str(worker_count()), "--without-gossip", "--without-mingle")
     serve = (
         "--host",
         options.host,
@@ -57,7 +57,8 @@ def services(configuration: Configuration) -> list[Service]:
     )
     return [
         *found,
-        Service("worker", (*celery, "worker", *pool, "--loglevel", "INFO"), stop_within=20),
+        Service("worker", (*celery, *_consumer("worker", "celery", _CHORES_AT_ONCE)), stop_within=20),
+        Service("terraform", (*celery, *_consumer("terraform", "terraform", terraform_count())), stop_within=20),
         Service("beat", (*celery, "beat", "--loglevel", "INFO", "--pidfile=")),
         # A long poll cannot be broken off, and loses nothing when it is: what it was given comes again.
         Service("relay", (python, "manage.py", "relay"), stop_within=2),
@@ -81,13 +82,19 @@ def _redis(sockets: Path) -> Service:
     return Service("redis", (program, *(word for key, value in settings.items() for word in (f"--{key}", value))))
 
 
-def worker_count() -> int:
+def _consumer(name: str, queue: str, at_once: int) -> tuple[str, ...]:
+    """A worker with a queue of its own, so that no chore waits behind a Terraform run. Threads: both mostly wait."""
+    pool = ("--pool", "threads", "--concurrency", str(at_once), "--without-gossip", "--without-mingle")
+    return ("worker", "--hostname", f"{name}@%h", "--queues", queue, *pool, "--loglevel", "INFO")
+
+
+def terraform_count() -> int:
     """How many Terraform runs the free memory bears, at most four."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for line in _MEMINFO.read_text().splitlines() if _MEMINFO.is_file() else []:
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) * 1024
-    return max(1, min(_MOST_WORKERS, int(free / _MEMORY_OF_A_TERRAFORM_RUN)))
+    return max(1, min(_MOST_TERRAFORM_RUNS, int(free / _MEMORY_OF_A_TERRAFORM_RUN)))
 
 
 def supervisor_configuration(found: list[Service], sockets: Path) -> str:

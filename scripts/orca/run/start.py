@@ -42,14 +42,19 @@ def start(supervision: Supervision) -> Started:
     supervision.wait_for("cloud", lambda: ready.listens(configuration.options.cloud_port))
     if first:
         _finish(preparing)
-    supervision.start("worker", "relay")
+    supervision.start("worker", "terraform", "relay")
     _finish(preparing)
     set_done("prepared", _prepared_mark(configuration))
     supervision.wait_for("web", lambda: ready.answers(f"{configuration.local_url}/healthz"))
-    supervision.wait_for("worker", lambda: _WORKER_READY in supervision.log_since_start("worker"))
+    for name in ("worker", "terraform"):
+        supervision.wait_for(name, partial(_is_ready, supervision, name))
     for name in ("relay", "beat"):
         supervision.wait_for(name, partial(supervision.is_running, name, seconds=1))
     return Started(administrator, password)
+
+
+def _is_ready(supervision: Supervision, worker: str) -> bool:
+    return _WORKER_READY in supervision.log_since_start(worker)
 
 
 def _prepared_mark(configuration: Configuration) -> str:

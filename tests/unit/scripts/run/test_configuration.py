@@ -9,7 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
+from portal import celery_app
+from portal.workspaces.terraform_runs import EXECUTE
 from scripts.orca.run import configuration
 from scripts.orca.run.configuration import Configuration, configuration_publish, configuration_read
 from scripts.orca.run.options import parse
@@ -42,7 +45,7 @@ def _names(found: Configuration) -> list[str]:
 
 def test_by_default_everything_is_embedded() -> None:
     found = _read()
-    assert _names(found) == ["redis", "cloud", "worker", "beat", "relay", "web"]
+    assert _names(found) == ["redis", "cloud", "worker", "terraform", "beat", "relay", "web"]
     assert found.environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:5566"
     assert found.environment["ORCA_BROKER_URL"].startswith("redis+socket:///")
     assert found.url == found.local_url == "http://127.0.0.1:8000"
@@ -118,3 +121,17 @@ def test_the_published_environment_can_be_read_by_a_shell_and_nobody_else(
     said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, env={"PATH": os.defpath})
     assert said.stdout == "http://a b'c$HOME\n"
     assert "SECRET_KEY" not in path.read_text()
+
+
+def test_every_task_has_a_queue_that_one_service_reads_and_chores_never_wait_for_terraform() -> None:
+    readers = {
+        service.command[service.command.index("--queues") + 1]: service.name
+        for service in services(_read())
+        if "--queues" in service.command
+    }
+    celery_app.loader.import_default_modules()
+    ours = sorted(name for name in celery_app.tasks if name.startswith("portal."))
+    found = {name: readers[celery_app.amqp.router.route({}, name)["queue"].name] for name in ours}
+    assert set(found.values()) == {"worker", "terraform"}
+    assert [name for name, reader in found.items() if reader == "terraform"] == [EXECUTE]
+    assert {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()} <= found.keys()

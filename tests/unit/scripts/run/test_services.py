@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.orca.run import services
-from scripts.orca.run.services import Service, supervisor_configuration, worker_count
+from scripts.orca.run.services import Service, supervisor_configuration, terraform_count
 
 
 @pytest.mark.parametrize(("free_gib", "workers"), [(0.5, 1), (3.1, 2), (5, 3), (64, 4)])
@@ -19,7 +19,7 @@ def test_terraform_runs_side_by_side_are_bounded_by_memory(
     meminfo = tmp_path / "meminfo"
     meminfo.write_text(f"MemTotal: 99 kB\nMemAvailable:   {int(free_gib * 1024**2)} kB\n")
     monkeypatch.setattr(services, "_MEMINFO", meminfo)
-    assert worker_count() == workers
+    assert terraform_count() == workers
 
 
 def test_whatever_is_in_a_path_reaches_the_command(tmp_path: Path) -> None:

@@ -120,13 +120,13 @@ def test_a_service_that_dies_comes_back_whatever_its_exit(supervise: Callable[..
 def test_services_stop_in_order_and_the_supervisor_with_them(
     supervise: Callable[..., Supervision], diary: Diary
 ) -> None:
-    supervision = supervise(*(_service(name, diary) for name in ("redis", "cloud", "worker", "web")))
-    supervision.start("redis", "cloud", "worker", "web")
-    _eventually(lambda: len(diary.lines("start")) == 4, "not all started")
+    supervision = supervise(*(_service(name, diary) for name in ("redis", "cloud", "worker", "terraform", "web")))
+    supervision.start("redis", "cloud", "worker", "terraform", "web")
+    _eventually(lambda: len(diary.lines("start")) == 5, "not all started")
     assert supervision.stop() == []
     ended = [name for name, _ in diary.lines("end")]
-    assert set(ended[:2]) == {"worker", "web"}
-    assert ended[2:] == ["cloud", "redis"]
+    assert set(ended[:3]) == {"worker", "terraform", "web"}
+    assert ended[3:] == ["cloud", "redis"]
     assert not supervision.is_alive()
 
 
