@@ -32,11 +32,14 @@ class Actions:
 
 def actions_of(workspace: Workspace) -> Actions:
     """What the buttons offer. The services decide; this only hides what they would refuse."""
-    idle = workspace.active_run_id is None
+    run = workspace.active_run
+    idle = run is None
+    leaving = workspace.stop_requested_at is not None
+    stoppable = not leaving and (run is None or run.settles)
     gone = workspace.state == State.DESTROYED
     return Actions(
-        stop=idle and workspace.state in {State.READY, State.DEGRADED},
-        start=idle and workspace.state == State.STOPPED,
+        stop=stoppable and workspace.state in {State.READY, State.DEGRADED},
+        start=leaving or (idle and workspace.state == State.STOPPED),
         apply=idle and workspace.state in {State.READY, State.DEGRADED, State.FAILED, State.DESTROYED},
         destroy=idle and not gone and workspace.state != State.REQUESTED,
         delete_data=idle and (not gone or workspace.data_kept) and workspace.state != State.REQUESTED,

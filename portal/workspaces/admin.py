@@ -43,6 +43,7 @@ class WorkspaceAdmin(admin.ModelAdmin[Workspace]):
         "control_wanted",
         "control_published",
         "ready_at",
+        "stop_requested_at",
         "build_seconds",
     )
     actions = ("apply_again", "stop", "start", "look_again", "destroy_keep_data")

@@ -100,6 +100,7 @@ class WorkspaceOut(serializers.ModelSerializer[Workspace]):
             "instances",
             "ssh",
             "ready_at",
+            "stop_requested_at",
             "build_seconds",
             "created_at",
         )
@@ -214,7 +215,7 @@ class WorkspaceStop(_Action):
     @extend_schema(request=None, responses={202: WorkspaceOut})
     @idempotent
     def post(self, request: Request, workspace_id: str) -> Response:
-        """Stop the instances; disks and data stay."""
+        """Stop the instances; disks and data stay. While Terraform builds, that is noted and done as it has ended."""
         workspace = self.workspace(request, workspace_id)
         services.workspace_stop(workspace=workspace, by=current_user(request))
         return self.accepted(workspace)
@@ -224,7 +225,7 @@ class WorkspaceStart(_Action):
     @extend_schema(request=None, responses={202: WorkspaceOut})
     @idempotent
     def post(self, request: Request, workspace_id: str) -> Response:
-        """Start the instances again."""
+        """Start the instances again, or take back a stop that waits for Terraform."""
         workspace = self.workspace(request, workspace_id)
         services.workspace_start(workspace=workspace, by=current_user(request))
         return self.accepted(workspace)

@@ -71,6 +71,9 @@ class Workspace(Identified):
     ready_at = models.DateTimeField(
         null=True, blank=True, help_text="First heartbeat since it was last built or started."
     )
+    stop_requested_at = models.DateTimeField(
+        null=True, blank=True, help_text="Asked for while Terraform was at work; done as soon as that has ended."
+    )
     build_seconds = models.FloatField(null=True, blank=True, help_text="From the request to the first heartbeat.")
 
     TRANSITIONS: ClassVar[Transitions] = {
@@ -181,6 +184,12 @@ class TerraformRun(Identified):
         if self.started_at is None:
             return None
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
+
+    @property
+    def settles(self) -> bool:
+        """Whether it builds, and comes to its end without waiting for a person's yes."""
+        builds = self.operation == self.Operation.APPLY and (not self.review or self.approved_at is not None)
+        return builds and self.state in {self.State.QUEUED, *self.WORKING}
 
     @property
     def total_changes(self) -> int:

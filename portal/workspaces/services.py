@@ -12,16 +12,15 @@ from portal.clouds.selectors import account_for_new_workspace
 from portal.core.audit import audit
 from portal.core.background import enqueue_on_commit
 from portal.core.errors import Conflict, Invalid, LimitReached
-from portal.core.live import publish_on_commit
 from portal.core.states import moved
 from portal.gateways import aws_compute, aws_platform
 from portal.workspaces.control import signing_key
 from portal.workspaces.models import Instance, TerraformRun, Workspace
 from portal.workspaces.selectors import workspaces_of
-from portal.workspaces.terraform_runs import terraform_run_request
+from portal.workspaces.terraform_runs import POWER, announce, terraform_run_request
 
 State = Workspace.State
-POWER = "portal.workspaces.tasks.workspace_power"
+_SETTLED_SOON = (State.APPLYING, State.READY, State.DEGRADED)
 
 
 def workspace_create(
@@ -111,7 +110,14 @@ def workspace_destroy(
 
 
 def workspace_stop(*, workspace: Workspace, by: User | None = None) -> None:
-    """Stop the instances; disks and data stay. What was running goes on when they are started again."""
+    """Stop the instances; disks and data stay. What was running goes on when they are started again.
+
+    While Terraform builds, this is noted, and done as soon as that has ended.
+    """
+    if _stop_put_off(workspace):
+        audit("workspace.stop", workspace, by=by, put_off=True)
+        announce(workspace)
+        return
     _idle_check(workspace, "stop")
     if not moved(workspace, Workspace.TRANSITIONS, State.STOPPING, state_changed_at=timezone.now(), state_reason=""):
         raise Conflict(f"A workspace that is {workspace.state} cannot be stopped.", code="wrong_state")
@@ -120,7 +126,12 @@ def workspace_stop(*, workspace: Workspace, by: User | None = None) -> None:
 
 
 def workspace_start(*, workspace: Workspace, by: User | None = None) -> None:
-    """Start the stopped instances again."""
+    """Start the stopped instances again, or take back a stop that is still put off."""
+    if Workspace.objects.filter(pk=workspace.pk).exclude(stop_requested_at=None).update(stop_requested_at=None):
+        workspace.stop_requested_at = None
+        audit("workspace.start", workspace, by=by)
+        announce(workspace)
+        return
     _idle_check(workspace, "start")
     fields = {"state_changed_at": timezone.now(), "state_reason": "Starting the instance", "ready_at": None}
     if not moved(workspace, Workspace.TRANSITIONS, State.APPLYING, among=[State.STOPPED], **fields):
@@ -130,8 +141,23 @@ def workspace_start(*, workspace: Workspace, by: User | None = None) -> None:
     _power(workspace)
 
 
+def _stop_put_off(workspace: Workspace) -> bool:
+    """Whether Terraform is building and will stop the workspace when it has ended; not, if it has just ended."""
+    workspace.refresh_from_db(fields=["state", "active_run", "stop_requested_at"])
+    run = workspace.active_run
+    if run is None or not run.settles:
+        return False
+    rows = Workspace.objects.filter(pk=workspace.pk, active_run=run, state__in=_SETTLED_SOON)
+    now = timezone.now()
+    if rows.update(stop_requested_at=now):
+        workspace.stop_requested_at = now
+        return True
+    workspace.refresh_from_db(fields=["state", "active_run"])
+    return False
+
+
 def _power(workspace: Workspace) -> None:
-    publish_on_commit(f"workspace:{workspace.pk}", f"owner:{workspace.owner_id}")
+    announce(workspace)
     enqueue_on_commit(POWER, workspace.pk)
 
 

@@ -24,6 +24,7 @@ from portal.workspaces.events import workspace_gone
 from portal.workspaces.models import Instance, TerraformRun, Workspace
 
 EXECUTE = "portal.workspaces.tasks.terraform_run_execute"
+POWER = "portal.workspaces.tasks.workspace_power"
 MOST_ATTEMPTS = 3
 _REQUEUE_AFTER = timedelta(seconds=60)
 _State = TerraformRun.State
@@ -108,22 +109,18 @@ def terraform_run_approve(*, run: TerraformRun, by: User | None) -> None:
 
 def terraform_run_cancel(*, run: TerraformRun, by: User | None) -> None:
     """Stop a run: at once where it waits, else as soon as Terraform has ended what it is in the middle of."""
-    waiting = moved(
-        run,
-        TerraformRun.TRANSITIONS,
-        _State.CANCELLED,
-        among=[_State.QUEUED, _State.PLANNED],
-        finished_at=timezone.now(),
-        cancel_requested_at=timezone.now(),
-    )
-    audit("terraform_run.cancel", run, by=by)
-    if waiting:
-        _after_end(run, error=None)
-        return
-    asked = TerraformRun.objects.filter(pk=run.pk, state__in=TerraformRun.WORKING, cancel_requested_at=None)
-    if not asked.update(cancel_requested_at=timezone.now()):
-        raise Conflict("This run has already ended, or is being cancelled.", code="nothing_to_cancel")
-    announce(run.workspace)
+    now = timezone.now()
+    with transaction.atomic():
+        audit("terraform_run.cancel", run, by=by)
+        waiting = [_State.QUEUED, _State.PLANNED]
+        fields = {"finished_at": now, "cancel_requested_at": now}
+        if moved(run, TerraformRun.TRANSITIONS, _State.CANCELLED, among=waiting, **fields):
+            _after_end(run, error=None)
+            return
+        asked = TerraformRun.objects.filter(pk=run.pk, state__in=TerraformRun.WORKING, cancel_requested_at=None)
+        if not asked.update(cancel_requested_at=now):
+            raise Conflict("This run has already ended, or is being cancelled.", code="nothing_to_cancel")
+        announce(run.workspace)
 
 
 def terraform_run_end(*, run: TerraformRun, state: str, error: OrcaError | None = None, **fields: Any) -> bool:
@@ -145,6 +142,7 @@ def _after_end(run: TerraformRun, *, error: OrcaError | None) -> None:
             _after_success(run, workspace)
         else:
             _after_failure(run, workspace, error)
+        _stop_if_asked(workspace)
         run.workspace = workspace
         announce(workspace)
 
@@ -177,6 +175,16 @@ def _after_failure(run: TerraformRun, workspace: Workspace, error: OrcaError | N
             Workspace.objects.filter(pk=workspace.pk).update(state_reason=f"Last update failed: {reason}"[:500])
         return
     _state_enter(workspace, Workspace.State.DEGRADED if alive else Workspace.State.FAILED, reason)
+
+
+def _stop_if_asked(workspace: Workspace) -> None:
+    """Do what was put off while Terraform was at work, in the transaction that gives the lock back."""
+    if workspace.stop_requested_at is None:
+        return
+    Workspace.objects.filter(pk=workspace.pk).update(stop_requested_at=None)
+    workspace.stop_requested_at = None
+    if _state_enter(workspace, Workspace.State.STOPPING, ""):
+        enqueue_on_commit(POWER, workspace.pk)
 
 
 def terraform_runs_sweep() -> int:

@@ -41,9 +41,8 @@ def test_a_stopped_workspace_keeps_its_home_and_does_what_was_asked_meanwhile(la
     word = secrets.token_hex(8)
     home = "import os, pathlib, pwd\nhome = pathlib.Path(pwd.getpwuid(os.getuid()).pw_dir) / 'kept.txt'\n"
     person.ended(lab.run(home + f"home.write_text('{word}')"))
-    person.until(path, lambda w: w["active_run"] is None, seconds=120)
     person.post(path + "stop/")
-    person.until(path, lambda w: w["state"] == "stopped", seconds=60)
+    person.until(path, lambda w: w["state"] == "stopped", seconds=180)
     run = lab.run(home + "print(home.read_text())")
     assert person.get(f"runs/{run['id']}/")["state"] == "queued"
     person.post(path + "start/")

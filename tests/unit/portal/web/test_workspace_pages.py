@@ -73,6 +73,24 @@ def test_stop_and_start(browser: Client, workspace: Workspace) -> None:
     assert "cannot be started" in messages_of(response)
 
 
+def test_a_stop_in_the_middle_of_a_build_is_promised_and_can_be_taken_back(
+    browser: Client, workspace: Workspace
+) -> None:
+    terraform_run_made(workspace, "applying")
+    page = reverse("workspace", args=[workspace.pk])
+    assert "stop-dialog" in browser.get(page).content.decode()
+    pressed(browser, "workspace_stop", workspace.pk)
+    html = browser.get(page).content.decode()
+    assert "Stopping as soon as the build has settled" in html
+    assert "Stopping as soon as the build has settled" in browser.get("/").content.decode()
+    assert "Keep it running" in html
+    assert 'data-open="stop-dialog"' not in html
+    pressed(browser, "workspace_start", workspace.pk)
+    html = browser.get(page).content.decode()
+    assert "Stopping as soon as" not in html
+    assert 'data-open="stop-dialog"' in html
+
+
 def test_apply_again_with_the_plan_first(browser: Client, workspace: Workspace) -> None:
     pressed(browser, "workspace_apply", workspace.pk, review="yes")
     run = TerraformRun.objects.get()

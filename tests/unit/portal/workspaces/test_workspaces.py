@@ -150,6 +150,78 @@ def test_stopping_and_starting_follow_the_state(made: Workspace, owner: User) ->
     assert workspace.state == "applying"
 
 
+@pytest.fixture
+def settling(made: Workspace) -> Workspace:
+    """Ready, and Terraform still at work on it."""
+    Instance.objects.create(workspace=made, instance_id="i-1", state="running", heartbeat_at=timezone.now())
+    TerraformRun.objects.update(state="applying", heartbeat_at=timezone.now())
+    Workspace.objects.update(state="ready", ready_at=timezone.now())
+    return Workspace.objects.get(pk=made.pk)
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
+def test_a_stop_while_terraform_builds_is_done_when_that_has_ended(settling: Workspace, owner: User, end: str) -> None:
+    services.workspace_stop(workspace=settling, by=owner)
+    assert (settling.state, settling.stop_requested_at is None) == ("ready", False)
+    assert LogEntry.objects.filter(additional_data__what="workspace.stop", actor=owner).count() == 1
+    after = ended(settling, end)
+    assert (after.state, after.stop_requested_at, after.active_run) == ("stopping", None, None)
+
+
+def test_what_is_put_off_outlives_the_worker(
+    settling: Workspace, owner: User, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    services.workspace_stop(workspace=settling, by=owner)
+    silent = timezone.now() - timedelta(seconds=31)
+    TerraformRun.objects.update(heartbeat_at=silent, attempts=1)
+    assert terraform_runs.terraform_runs_sweep() == 1
+    assert Workspace.objects.get().state == "ready"
+    sent: list[tuple[str, ...]] = []
+    monkeypatch.setattr("portal.core.background.enqueue", lambda *what: sent.append(what))
+    with django_capture_on_commit_callbacks(execute=True):
+        assert ended(settling).state == "stopping"
+    assert (terraform_runs.POWER, settling.pk) in sent
+
+
+def test_a_stop_that_is_put_off_can_be_taken_back(settling: Workspace, owner: User) -> None:
+    services.workspace_stop(workspace=settling, by=owner)
+    services.workspace_start(workspace=settling, by=owner)
+    assert ended(settling).state == "ready"
+
+
+def test_a_stop_does_not_wait_for_a_run_that_has_just_ended(settling: Workspace, owner: User) -> None:
+    stale = Workspace.objects.get(pk=settling.pk)
+    ended(settling)
+    services.workspace_stop(workspace=stale, by=owner)
+    assert (stale.state, stale.stop_requested_at) == ("stopping", None)
+
+
+def test_a_stop_is_not_put_off_until_a_persons_yes(settling: Workspace, owner: User) -> None:
+    for state in ("queued", "planning", "planned"):
+        TerraformRun.objects.update(state=state, review=True)
+        with pytest.raises(Conflict) as caught:
+            services.workspace_stop(workspace=settling, by=owner)
+        assert caught.value.code == "workspace_locked"
+    assert Workspace.objects.get().stop_requested_at is None
+
+
+def test_a_workspace_that_is_being_taken_down_is_not_stopped(settling: Workspace, owner: User) -> None:
+    ended(settling)
+    settling.refresh_from_db()
+    services.workspace_destroy(workspace=settling, by=owner)
+    with pytest.raises(Conflict):
+        services.workspace_stop(workspace=settling, by=owner)
+    assert ended(settling).state == "destroyed"
+
+
+def test_a_wish_to_stop_does_not_hide_that_a_build_failed(made: Workspace, owner: User) -> None:
+    TerraformRun.objects.update(state="applying")
+    Workspace.objects.update(state="applying")
+    services.workspace_stop(workspace=made, by=owner)
+    after = ended(made, "failed", OrcaError("denied", code="cloud_denied"))
+    assert (after.state, after.state_reason, after.stop_requested_at) == ("failed", "denied", None)
+
+
 def test_a_plan_that_waits_can_be_refused(made: Workspace, owner: User) -> None:
     run = run_of(made)
     TerraformRun.objects.update(state="planned", review=True)
