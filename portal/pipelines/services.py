@@ -25,7 +25,7 @@ from portal.workspaces.models import Workspace
 
 MOST_ARGUMENTS = 200
 MOST_CHARACTERS = 10_000
-_VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 LIMITS: Mapping[str, tuple[int, int, int]] = {  # default, least, most
     "seconds": (3_600, 1, 7 * 86_400),
     "memory_mb": (1_024, 32, 1_000_000),
@@ -146,7 +146,7 @@ def _inputs_checked(
     if len(arguments) > MOST_ARGUMENTS or any(len(a) > MOST_CHARACTERS or "\0" in a for a in arguments):
         fields["arguments"] = f"At most {MOST_ARGUMENTS} arguments of {MOST_CHARACTERS} characters."
     for key, value in environment.items():
-        if not _VARIABLE.match(key):
+        if not _VARIABLE.fullmatch(key):
             fields["environment"] = f"“{key[:40]}” is no name for a variable: letters, digits and _ only."
         elif key.startswith(("ORCA_", "AWS_", "LD_")):
             fields["environment"] = f"{key[:40]}: names that begin with ORCA_, AWS_ or LD_ are set by Orca."
