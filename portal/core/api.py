@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import ProtectedError
 from django.http import Http404
+from django.utils.dateparse import parse_datetime
 from rest_framework import exceptions, status
 from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from portal.core.errors import Conflict, OrcaError
+from portal.core.errors import Conflict, Invalid, OrcaError
 
 _CODES: dict[int, str] = {
     status.HTTP_400_BAD_REQUEST: "invalid",
@@ -38,10 +41,42 @@ class CursorPages(CursorPagination):
     page_size_query_param = "page_size"
     max_page_size = 200
 
+    def decode_cursor(self, request: Request) -> Any:
+        """Where the page begins. Raises ``Invalid`` for what no answer of ours can have said."""
+        try:
+            cursor = super().decode_cursor(request)
+            if cursor is not None and cursor.position is not None and not _is_instant(str(cursor.position)):
+                raise exceptions.NotFound
+        except exceptions.NotFound as error:
+            raise Invalid(
+                "This page does not exist.",
+                code="invalid_cursor",
+                hint="Take “next” and “previous” as an answer gives them, or begin without a cursor.",
+                fields={"cursor": "not one of ours"},
+                status=status.HTTP_400_BAD_REQUEST,
+            ) from error
+        return cursor
+
+
+def _is_instant(text: str) -> bool:
+    try:
+        found = parse_datetime(text)
+        if found is None or found.tzinfo is None:
+            return False
+        found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
 
 def problem(code: str, message: str, hint: str = "", fields: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The body of an error."""
-    return {"code": code, "message": message, "hint": hint, "fields": dict(fields or {})}
+    """The body of an error. It may quote what was sent, and so must do without what UTF-8 cannot carry."""
+    said = {_sendable(name): _sendable(text) for name, text in (fields or {}).items()}
+    return {"code": code, "message": _sendable(message), "hint": _sendable(hint), "fields": said}
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
@@ -141,8 +176,8 @@ def _problems_of(method: str, has_id: bool) -> dict[str, str]:
         "403": "This is not allowed.",
         "429": "Too much at once; `Retry-After` says when to come back.",
     }
-    if has_id:
-        found["404"] = "It does not exist, or is not yours."
+    if has_id or method == "post":
+        found["404"] = "It, or something that it names, does not exist or is not yours."
     if method != "get":
         found |= {
             "409": "The state of things does not allow it now.",

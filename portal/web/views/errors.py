@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.core.exceptions import TooManyFilesSent
+from django.core.exceptions import RequestDataTooBig, TooManyFilesSent
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
 
 from portal.core.api import problem
@@ -33,6 +34,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, TooManyFilesSent):
         most = settings.DATA_UPLOAD_MAX_NUMBER_FILES
         error = OrcaError(f"More than {most} files.", code="too_many_files", hint="Pack them into one zip.")
+        return _told(request, error)
+    if isinstance(exception, RequestDataTooBig):
+        size = filesizeformat(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+        error = OrcaError(f"This is more than {size}.", code="too_large", hint="Send what is large as a file.")
         return _told(request, error)
     return _told(request, OrcaError("Your browser sent something that we cannot read.", code="invalid"))
 

@@ -1,0 +1,133 @@
+"""The API stands up to schemathesis: whatever is sent, no fault of ours, and only answers that its schema describes.
+
+Each operation gets the cases at the edges of its schema and some at random, right and wrong, always the same. Every
+other case that names something names what is there. What a case changed is undone before the next.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.cache import cache
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections, transaction
+from django.utils import timezone
+from drf_spectacular.generators import SchemaGenerator
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import load_all_checks
+from schemathesis.core.result import Ok
+from schemathesis.generation.hypothesis.builder import HypothesisTestConfig, HypothesisTestMode, create_test
+
+from portal.accounts.models import User
+from portal.accounts.services import api_token_add, ssh_key_add
+from portal.clouds.models import CloudAccount
+from portal.pipelines.models import Run, Script, ScriptVersion, Step
+from portal.workspaces.models import TerraformLine, TerraformRun
+from tests.unit.portal.pipelines.conftest import Agent, ready_workspace
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHXbHQ4mY0N9kyNmNTM3GUnYXDkz2ccqp4w1+6Jq3n3p ada"
+ALWAYS_THE_SAME = settings(
+    derandomize=True, database=None, deadline=None, max_examples=20, suppress_health_check=list(HealthCheck)
+)
+
+load_all_checks()
+CHECKS: list[Any] = [
+    schemathesis.checks.CHECKS.get_one(name)
+    for name in (
+        "not_a_server_error",
+        "status_code_conformance",
+        "content_type_conformance",
+        "response_headers_conformance",
+        "response_schema_conformance",
+    )
+]
+
+
+# All but what streams: that needs a server.
+DOCUMENT: dict[str, Any] = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT).exclude(path_regex="/events/$")
+OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations() if isinstance(found, Ok)}
+
+
+@pytest.fixture
+def portal() -> Iterator[WSGIHandler]:
+    """Django itself, without a server; as with Django's own test client, requests leave the connection open."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield get_wsgi_application()
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+@pytest.fixture
+def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_callbacks: Any) -> dict[str, str]:
+    """One of everything, the caller's own: what stands for each name of a parameter."""
+    workspace = ready_workspace(owner, cloud_account)
+    built = TerraformRun.objects.create(workspace=workspace, operation="apply", state="planned")
+    TerraformLine.objects.create(run=built, number=1, at=timezone.now(), level="info", kind="log", text="hello")
+    script = Script.objects.create(owner=owner, name="hello", claimed_name="hello")
+    version = ScriptVersion.objects.create(
+        script=script,
+        number=1,
+        sha256="a" * 64,
+        size=1,
+        files=[{"path": "main.py", "size": 1}],
+        entrypoint="main.py",
+        runtime="python",
+    )
+    run = Run.objects.create(owner=owner, workspace=workspace, script=script, name="hello")
+    step = Step.objects.create(
+        run=run,
+        workspace=workspace,
+        name="hello",
+        version=version,
+        attempt=1,
+        log_key="runs/x/log.txt",
+        outputs=[{"path": "a.txt", "size": 1, "content_type": "text/plain"}],
+    )
+    agent = Agent(workspace, django_capture_on_commit_callbacks)
+    agent.say(agent.log(step, 1, "hello"))
+    token, text = api_token_add(owner=owner, name="test")
+    return {
+        "workspace": workspace.pk,
+        "script": script.pk,
+        "run": run.pk,
+        "step": step.pk,
+        "terraform_run": built.pk,
+        "key": ssh_key_add(owner=owner, name="laptop", public_key=KEY).pk,
+        "token": str(token.pk),
+        "path": "a.txt",
+        "authorization": f"Bearer {text}",
+    }
+
+
+def name_ours(case: schemathesis.Case[Any], ours: dict[str, str]) -> None:
+    """Put what is there in the place of what was made up."""
+    run = "terraform_run" if "/terraform-runs/" in case.path else "run"
+    known = {**ours, **{f"{name}_id": value for name, value in ours.items()}, "run_id": ours[run]}
+    for place in (case.path_parameters, case.query, case.body):
+        if isinstance(place, dict):
+            place.update({name: known[name] for name in place if name in known})
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_every_answer_is_as_the_schema_says(label: str, portal: WSGIHandler, ours: dict[str, str]) -> None:
+    def ask(case: schemathesis.Case[Any]) -> None:
+        cache.clear()
+        said = repr((case.path_parameters, case.query, case.body)).encode()
+        if zlib.crc32(said) % 2:
+            name_ours(case, ours)
+        with transaction.atomic():
+            answer = case.call(app=portal, headers={"Authorization": ours["authorization"]})
+            transaction.set_rollback(True)
+        case.validate_response(answer, checks=CHECKS)
+
+    modes = list(HypothesisTestMode)
+    config = HypothesisTestConfig(project=SCHEMA.config, modes=modes, settings=ALWAYS_THE_SAME)
+    create_test(operation=OPERATIONS[label], test_func=ask, config=config)()
