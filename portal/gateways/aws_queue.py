@@ -9,6 +9,8 @@ from portal.gateways.aws import Account, client, translated
 from portal.gateways.aws_platform import events_queue_url
 
 BATCH = 10
+# Of all messages of a call together; SQS takes 262,144.
+BATCH_BYTES = 250_000
 LONG_POLL_SECONDS = 20
 
 _urls: dict[tuple[Account, str], str] = {}

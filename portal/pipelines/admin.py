@@ -105,7 +105,7 @@ class StepAdmin(LookOnly):
 
 @admin.register(LogChunk)
 class LogChunkAdmin(LookOnly):
-    list_display = ("step", "attempt", "first", "count")
+    list_display = ("step", "execution", "first", "count")
     search_fields = ("step__id",)
     list_select_related = ("step",)
     show_full_result_count = False

@@ -1,16 +1,20 @@
 """From the backlog in the database to the workspace's queue, as slots come free, through the outbox.
 
-A queue is a hand-over, not a warehouse: only ``AHEAD`` times as many steps as there are slots are ever in it.
+A queue is a hand-over, not a warehouse: in it, or in hand on an instance, are ``AHEAD`` times as many steps as there
+are slots. Where steps end within a second, as many more go out as ended in the last one, so that none waits for the way
+to and fro, and several go in one message.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q
 from django.utils import timezone
 
 from agents.orca_agent import protocol
@@ -23,8 +27,37 @@ from portal.workspaces.models import Instance, Workspace
 
 logger = logging.getLogger(__name__)
 AHEAD = 2
+MOST_AHEAD = 400
+PACK = 10
+PACK_BYTES = 24_000
 CLAIM = timedelta(seconds=30)
 SWEPT = 200
+
+
+class Pace:
+    """How many steps of each workspace have ended in the last second, as this process has seen it."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, deque[tuple[float, int]]] = {}
+
+    def ended(self, workspace_id: str, count: int) -> None:
+        """Note that so many have ended now."""
+        if count:
+            self._ends.setdefault(workspace_id, deque()).append((time.monotonic(), count))
+
+    def of(self, workspace_id: str) -> int:
+        """How many it is now."""
+        ends = self._ends.get(workspace_id)
+        if ends is None:
+            return 0
+        while ends and ends[0][0] < time.monotonic() - 1.0:
+            ends.popleft()
+        if not ends:
+            del self._ends[workspace_id]
+        return sum(count for _, count in ends)
+
+
+pace = Pace()
 
 
 def steps_release(*, workspace: Workspace) -> int:
@@ -33,37 +66,59 @@ def steps_release(*, workspace: Workspace) -> int:
     The messages are sent when the transaction is through; what cannot be sent then, the sweep sends.
     """
     with transaction.atomic():
-        room = _room(workspace)
+        slots, instances = _slots(workspace)
+        ended = pace.of(workspace.pk)
+        quick = ended if ended > slots else 0
+        room = _room(workspace, min(slots * AHEAD + quick, MOST_AHEAD)) if slots else 0
         if room <= 0:
             return 0
-        waiting = Step.objects.filter(
-            workspace=workspace, state=State.QUEUED, released_at=None, cancel_requested_at=None
-        ).order_by("created_at", "id")
-        now, rows = timezone.now(), []
-        for step_id in list(waiting.values_list("pk", flat=True)[:room]):
-            free = Step.objects.filter(pk=step_id, state=State.QUEUED, released_at=None)
-            if free.update(released_at=now, attempt=F("attempt") + 1, seen_at=now):
-                attempt = Step.objects.values_list("attempt", flat=True).get(pk=step_id)
-                rows.append(Outbox(workspace=workspace, step_id=step_id, attempt=attempt))
-        Outbox.objects.bulk_create(rows)
+        rows = _released(workspace, room)
         if rows:
-            transaction.on_commit(lambda: _send_quietly([row.pk for row in rows]), robust=True)
+            # Packed only while steps are short: else they would wait for each other, with free slots elsewhere.
+            most = min(PACK, -(-len(rows) // (2 * instances))) if quick else 1
+            transaction.on_commit(lambda: _send_quietly(rows, most), robust=True)
         return len(rows)
 
 
-def _room(workspace: Workspace) -> int:
+def _slots(workspace: Workspace) -> tuple[int, int]:
+    """The slots of the instances that are up, and how many those are."""
     if workspace.state not in {Workspace.State.READY, Workspace.State.DEGRADED}:
-        return 0
-    up = workspace.instances.filter(state=Instance.State.RUNNING).aggregate(slots=Sum("slots"))["slots"] or 0
-    out = Step.objects.filter(workspace=workspace, state__in=OPEN, released_at__isnull=False).count()
-    return int(up) * AHEAD - out
+        return 0, 0
+    up = list(workspace.instances.filter(state=Instance.State.RUNNING).values_list("slots", flat=True))
+    return sum(up), len(up)
 
 
-def _send_quietly(outbox_ids: Sequence[str]) -> None:
+def _room(workspace: Workspace, most: int) -> int:
+    out = Step.objects.filter(workspace=workspace, state__in=OPEN, released_at__isnull=False)
+    return most - out.count()
+
+
+def _released(workspace: Workspace, room: int) -> list[Outbox]:
+    """The oldest of the backlog, taken out of it, and their messages, claimed for sending."""
+    waiting = Step.objects.filter(
+        workspace=workspace, state=State.QUEUED, released_at=None, cancel_requested_at=None
+    ).order_by("created_at", "id")
+    steps, now = list(waiting.select_related("version")[:room]), timezone.now()
+    if not steps:
+        return []
+    ids = [step.pk for step in steps]
+    free = Step.objects.filter(pk__in=ids, state=State.QUEUED, released_at=None, cancel_requested_at=None)
+    if free.update(released_at=now, attempt=F("attempt") + 1, seen_at=now) != len(ids):
+        # A rival took some of them: ours are those that bear our time.
+        ours = set(Step.objects.filter(pk__in=ids, released_at=now).values_list("pk", flat=True))
+        steps = [step for step in steps if step.pk in ours]
+    rows = []
+    for step in steps:
+        step.attempt, step.released_at, step.seen_at, step.workspace = step.attempt + 1, now, now, workspace
+        rows.append(Outbox(workspace=workspace, step=step, attempt=step.attempt, claimed_until=now + CLAIM, tries=1))
+    return Outbox.objects.bulk_create(rows)
+
+
+def _send_quietly(rows: Sequence[Outbox], most: int) -> None:
     try:
-        outbox_send(outbox_ids=outbox_ids)
+        _send(rows, most)
     except CloudFault as error:
-        logger.warning("%d tasks not sent yet, the sweep will: %s", len(outbox_ids), error.message)
+        logger.warning("%d tasks not sent yet, the sweep will: %s", len(rows), error.message)
 
 
 def outbox_send(*, outbox_ids: Sequence[str]) -> int:
@@ -75,48 +130,87 @@ def outbox_send(*, outbox_ids: Sequence[str]) -> int:
         for pk in outbox_ids
         if Outbox.objects.filter(free, pk=pk, sent_at=None).update(claimed_until=now + CLAIM, tries=F("tries") + 1)
     ]
-    rows = Outbox.objects.filter(pk__in=claimed).select_related(
-        "workspace__cloud_account", "step__version", "step__run"
-    )
+    rows = Outbox.objects.filter(pk__in=claimed).select_related("workspace__cloud_account", "step__version")
     by_workspace: dict[str, list[Outbox]] = {}
     for row in rows.order_by("created_at", "id"):
         by_workspace.setdefault(row.workspace_id, []).append(row)
     sent, fault = 0, None
     for group in by_workspace.values():
-        for start in range(0, len(group), aws_queue.BATCH):
-            some = group[start : start + aws_queue.BATCH]
-            try:
-                sent += _batch_send(some)
-            except CloudFault as error:
-                fault = error
-                Outbox.objects.filter(pk__in=[row.pk for row in some]).update(
-                    error=error.message[:300], claimed_until=None
-                )
-                break
+        try:
+            sent += _send(group, 1)
+        except CloudFault as error:
+            fault = error
     if fault is not None:
         raise fault
     return sent
 
 
-def _batch_send(rows: list[Outbox]) -> int:
+def _send(rows: Sequence[Outbox], most: int) -> int:
+    """Send claimed messages of one workspace, up to ``most`` steps in each; how many steps were accepted."""
     workspace = rows[0].workspace
-    account = account_handle(workspace.cloud_account)
-    for row in rows:
-        aws_storage.bundle_deliver(account, workspace.bucket, row.step.version.sha256)
-    messages = [
-        aws_queue.Outgoing(
-            reference=row.pk,
-            body=protocol.tasks_body([task_of(row.step, row.attempt)]),
-            group=row.step.run_id,
-            deduplication=f"{row.step_id}-{row.attempt}",
-        )
-        for row in rows
-    ]
-    accepted = aws_queue.send(account, workspace.tasks_queue, messages)
-    Outbox.objects.filter(pk__in=accepted).update(sent_at=timezone.now(), error="", claimed_until=None)
-    refused = [row.pk for row in rows if row.pk not in accepted]
-    Outbox.objects.filter(pk__in=refused).update(error="refused by the queue", claimed_until=None)
+    accepted: list[str] = []
+    try:
+        account = account_handle(workspace.cloud_account)
+        for sha256 in dict.fromkeys(row.step.version.sha256 for row in rows):
+            aws_storage.bundle_deliver(account, workspace.bucket, sha256)
+        packs = {pack[0].pk: pack for pack in _packs(rows, most)}
+        for some in _calls([_message(pack) for pack in packs.values()]):
+            for reference in aws_queue.send(account, workspace.tasks_queue, some):
+                accepted += [row.pk for row in packs[reference]]
+    except CloudFault as error:
+        left = [row.pk for row in rows if row.pk not in accepted]
+        Outbox.objects.filter(pk__in=left).update(error=error.message[:300], claimed_until=None)
+        raise
+    finally:
+        if accepted:
+            Outbox.objects.filter(pk__in=accepted).update(sent_at=timezone.now(), error="", claimed_until=None)
+    if refused := [row.pk for row in rows if row.pk not in accepted]:
+        Outbox.objects.filter(pk__in=refused).update(error="refused by the queue", claimed_until=None)
     return len(accepted)
+
+
+def _packs(rows: Iterable[Outbox], most: int) -> Iterator[list[Outbox]]:
+    """What goes together. A step that is handed out again goes alone: it may be what its agent died of."""
+    pack: list[Outbox] = []
+    size = 0
+    for row in rows:
+        weight = 600 + len(str(row.step.arguments)) + len(str(row.step.environment))
+        if row.attempt > 1:
+            yield [row]
+            continue
+        if pack and (len(pack) >= most or size + weight > PACK_BYTES):
+            yield pack
+            pack, size = [], 0
+        pack.append(row)
+        size += weight
+    if pack:
+        yield pack
+
+
+def _message(pack: Sequence[Outbox]) -> aws_queue.Outgoing:
+    first = pack[0]
+    alone = len(pack) == 1
+    return aws_queue.Outgoing(
+        reference=first.pk,
+        body=protocol.tasks_body([task_of(row.step, row.attempt) for row in pack]),
+        group=first.step.run_id if alone else first.pk,
+        deduplication=f"{first.step_id}-{first.attempt}" if alone else first.pk,
+    )
+
+
+def _calls(messages: Iterable[aws_queue.Outgoing]) -> Iterator[list[aws_queue.Outgoing]]:
+    """What fits into one call each."""
+    some: list[aws_queue.Outgoing] = []
+    size = 0
+    for message in messages:
+        weight = len(message.body.encode())
+        if some and (len(some) >= aws_queue.BATCH or size + weight > aws_queue.BATCH_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(message)
+        size += weight
+    if some:
+        yield some
 
 
 def task_of(step: Step, attempt: int) -> protocol.Task:

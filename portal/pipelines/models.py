@@ -136,6 +136,8 @@ class Step(Identified):
     released_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     instance_id = models.CharField(max_length=32, blank=True)
+    boot_id = models.CharField(max_length=64, blank=True, help_text="Of the agent that began it last.")
+    executions = models.PositiveSmallIntegerField(default=0, help_text="How often an agent has begun it.")
     seen_at = models.DateTimeField(null=True, blank=True, help_text="Last word of an instance about it.")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -155,7 +157,7 @@ class Step(Identified):
     class Meta(Identified.Meta):
         ordering: ClassVar[list[str]] = ["run", "position"]
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["workspace", "state", "created_at"], name="backlog_of_a_workspace"),
+            models.Index(fields=["workspace", "state", "released_at", "created_at", "id"], name="steps_by_backlog"),
         ]
 
     def __str__(self) -> str:
@@ -185,15 +187,15 @@ class LogChunk(models.Model):
     """Some consecutive lines of a step's log, for pages that watch it; the whole is an object in the bucket."""
 
     step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="log_chunks")
-    attempt = models.PositiveSmallIntegerField()
+    execution = models.PositiveSmallIntegerField(help_text="Which time that an agent began it.")
     first = models.PositiveIntegerField(help_text="Number of the first line, from 1.")
     count = models.PositiveIntegerField()
     lines = models.JSONField(help_text="[stream, seconds since the epoch, text] of each line.")
 
     class Meta:
-        ordering: ClassVar[list[str]] = ["step", "attempt", "first"]
+        ordering: ClassVar[list[str]] = ["step", "execution", "first"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(fields=["step", "attempt", "first"], name="log_lines_are_written_once"),
+            models.UniqueConstraint(fields=["step", "execution", "first"], name="log_lines_are_written_once"),
         ]
 
     def __str__(self) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, OperationalError, close_old_connections
 
 from agents.orca_agent import protocol
 from portal.core.errors import CloudFault
 from portal.gateways import aws_queue
-from portal.pipelines.reports import envelope_apply
+from portal.pipelines.reports import Overtaken, envelope_open, envelopes_apply
 
 logger = logging.getLogger(__name__)
 WAIT_SECONDS = 10
@@ -45,17 +46,43 @@ class Relay:
         """Receive once and apply what came; how many messages. Raises what makes another try worth while."""
         close_old_connections()
         messages = aws_queue.receive_events(wait_seconds)
+        opened: list[tuple[aws_queue.Incoming, protocol.Envelope]] = []
         done: list[aws_queue.Incoming] = []
-        try:
-            for message in messages:
-                self._apply(message.body)
+        for message in messages:
+            try:
+                opened.append((message, envelope_open(body=message.body)))
+            except protocol.ProtocolError as error:
+                logger.warning("an event message was dropped: %s: %s", error.code, error)
                 done.append(message)
+        try:
+            if opened:
+                done += self._applied(opened)
         finally:
             aws_queue.delete_events(done)
         return len(done)
 
-    def _apply(self, body: str) -> None:
+    def _applied(self, opened: Sequence[tuple[aws_queue.Incoming, protocol.Envelope]]) -> list[aws_queue.Incoming]:
+        """Apply all together; where that does not work, one by one, so that none holds up the others."""
         try:
-            envelope_apply(body=body)
-        except protocol.ProtocolError as error:
-            logger.warning("an event message was dropped: %s: %s", error.code, error)
+            envelopes_apply(envelopes=[envelope for _, envelope in opened])
+        except OperationalError:
+            raise
+        except Exception as error:
+            if not isinstance(error, Overtaken):
+                logger.exception("%d messages together", len(opened))
+            return [message for message, envelope in opened if self._applied_alone(envelope)]
+        return [message for message, _ in opened]
+
+    def _applied_alone(self, envelope: protocol.Envelope) -> bool:
+        for _ in range(3):
+            try:
+                envelopes_apply(envelopes=[envelope])
+            except Overtaken:
+                continue
+            except OperationalError:
+                raise
+            except Exception:
+                logger.exception("a message of %s stays in the queue", envelope.workspace)
+                return False
+            return True
+        return False

@@ -1,50 +1,62 @@
 """What agents report about steps, applied to the database: untrusted, signed, at least once, in any order.
 
-Whatever arrives changes only rows of the workspace whose key signed it, and changes them once.
+Whatever arrives changes only rows of the workspace whose key signed it, and changes them once. Many messages are
+applied in one transaction: what they say of a step is put together in memory and written by one conditional UPDATE.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q, Sum
-from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from agents.orca_agent import protocol
 from portal.core.live import publish_on_commit
-from portal.core.states import move
 from portal.pipelines import dispatch
 from portal.pipelines.models import OPEN, TRANSITIONS, LogChunk, SeenEvent, State, Step
-from portal.pipelines.services import run_settle
+from portal.pipelines.services import runs_settle
 from portal.workspaces import instances
 from portal.workspaces.control import signing_key
 from portal.workspaces.models import Workspace
 
 logger = logging.getLogger(__name__)
 MOST_LOG_LINES = 200_000
+# Fields that only a row's own page needs: heavy, and never read here.
+_UNREAD = ("arguments", "environment", "limits", "outputs", "message", "log_key")
+
+
+class Overtaken(Exception):
+    """Something else changed a row at the same moment: apply the whole once more."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """An event with the workspace that signed it and the instance that it names."""
+
+    workspace: Workspace
+    instance_id: str
+    event: protocol.Event
 
 
 def envelope_apply(*, body: str) -> int:
-    """Apply a message of the events queue; how many of its events changed something.
+    """Apply one message of the events queue; how many of its events were new.
 
     Raises ``protocol.ProtocolError`` for one that is not to be believed: it is dropped, not tried again.
     """
+    return envelopes_apply(envelopes=[envelope_open(body=body)])
+
+
+def envelope_open(*, body: str) -> protocol.Envelope:
+    """Check the signature of a message and read it. Raises ``protocol.ProtocolError``."""
     envelope = protocol.open_envelope(body, _key_of)
     for problem in envelope.rejected:
         logger.warning("an event of %s cannot be read: %s", envelope.workspace, problem)
-    with transaction.atomic():
-        workspace = Workspace.objects.select_related("owner").get(pk=envelope.workspace)
-        fresh = _unseen(envelope.events)
-        for event in fresh:
-            _apply(workspace, envelope.instance, event)
-        if any(isinstance(event, protocol.StepFinished | protocol.InstanceRegistered) for event in fresh):
-            dispatch.steps_release(workspace=workspace)
-    return len(fresh)
+    return envelope
 
 
 def _key_of(workspace_id: str) -> bytes | None:
@@ -52,118 +64,229 @@ def _key_of(workspace_id: str) -> bytes | None:
     return None if workspace is None else signing_key(workspace)
 
 
-def _unseen(events: tuple[protocol.Event, ...]) -> list[protocol.Event]:
-    """The events that have not been applied before. Heartbeats and log lines say by themselves whether they are new."""
-    marked = [e for e in events if not isinstance(e, protocol.InstanceHeartbeat | protocol.StepLog)]
-    known = (
-        set(SeenEvent.objects.filter(pk__in=[e.id for e in marked]).values_list("pk", flat=True)) if marked else set()
-    )
-    new = {event.id for event in marked if event.id not in known}
-    SeenEvent.objects.bulk_create([SeenEvent(id=event_id) for event_id in new])
-    fresh = []
-    for event in events:
-        if event.id in known:
-            continue
-        if event.id in new or event not in marked:
-            fresh.append(event)
-            new.discard(event.id)
-            known.add(event.id)
-    return fresh
+def envelopes_apply(*, envelopes: Sequence[protocol.Envelope]) -> int:
+    """Apply messages in the order in which they came; how many of their events were new.
+
+    Raises ``Overtaken`` where a rival was quicker; nothing is changed then.
+    """
+    with transaction.atomic():
+        reports = list(_unseen(_reports(envelopes)))
+        book = _Book.of(reports)
+        for report in reports:
+            book.read(report)
+        ended = book.write()
+        for workspace in {report.workspace.pk: report.workspace for report in reports}.values():
+            _heartbeats_note(workspace, reports)
+            dispatch.pace.ended(workspace.pk, ended.get(workspace.pk, 0))
+            if workspace.pk in ended or book.frees(workspace):
+                dispatch.steps_release(workspace=workspace)
+    return len(reports)
 
 
-def _apply(workspace: Workspace, instance_id: str, event: protocol.Event) -> None:
-    if isinstance(event, protocol.StepLog):
-        _log(workspace, event)
-    elif isinstance(event, protocol.StepStarted):
-        _started(workspace, instance_id, event)
-    elif isinstance(event, protocol.StepFinished):
-        _finished(workspace, instance_id, event)
-    elif isinstance(event, protocol.InstanceHeartbeat):
+def _reports(envelopes: Sequence[protocol.Envelope]) -> Iterator[Report]:
+    known = Workspace.objects.select_related("owner", "cloud_account").in_bulk({e.workspace for e in envelopes})
+    for envelope in envelopes:
+        for event in envelope.events:
+            yield Report(known[envelope.workspace], envelope.instance, event)
+
+
+def _unseen(reports: Iterable[Report]) -> Iterator[Report]:
+    """Those that have not been applied before. Heartbeats and log lines say by themselves whether they are new."""
+    reports = list(reports)
+    marked = {r.event.id for r in reports if not isinstance(r.event, protocol.InstanceHeartbeat | protocol.StepLog)}
+    known = set(SeenEvent.objects.filter(pk__in=marked).values_list("pk", flat=True)) if marked else set()
+    SeenEvent.objects.bulk_create([SeenEvent(id=event_id) for event_id in sorted(marked - known)])
+    for report in reports:
+        if report.event.id not in known:
+            known.add(report.event.id)
+            yield report
+
+
+def _heartbeats_note(workspace: Workspace, reports: Sequence[Report]) -> None:
+    """The newest heartbeat of each instance counts; what it names as running is not forgotten."""
+    latest: dict[str, protocol.InstanceHeartbeat] = {}
+    for report in reports:
+        event = report.event
+        if report.workspace is workspace and isinstance(event, protocol.InstanceHeartbeat):
+            before = latest.get(report.instance_id)
+            if before is None or before.at <= event.at:
+                latest[report.instance_id] = event
+    for instance_id, event in latest.items():
         instances.instance_heartbeat(workspace=workspace, instance_id=instance_id, event=event)
-        Step.objects.filter(workspace=workspace, pk__in=[s.step for s in event.running], state__in=OPEN).update(
-            seen_at=timezone.now()
-        )
-    elif isinstance(event, protocol.InstanceRegistered):
-        instances.instance_registered(workspace=workspace, instance_id=instance_id, event=event)
-    elif isinstance(event, protocol.InstanceStopping):
-        instances.instance_stopping(workspace=workspace, instance_id=instance_id, event=event)
-        _returned(workspace, event)
+    if running := {step.step for event in latest.values() for step in event.running}:
+        Step.objects.filter(workspace=workspace, pk__in=running, state__in=OPEN).update(seen_at=timezone.now())
 
 
 def _instant(at: float) -> datetime:
     return min(datetime.fromtimestamp(max(at, 0), UTC), timezone.now())
 
 
-def _started(workspace: Workspace, instance_id: str, event: protocol.StepStarted) -> None:
-    rows = Step.objects.filter(workspace=workspace, pk=event.step, run_id=event.run, attempt__gte=event.attempt)
-    begun: dict[str, Any] = {"instance_id": instance_id, "seen_at": timezone.now()}
-    started = move(rows, TRANSITIONS, State.RUNNING, started_at=_instant(event.at), **begun)
-    if started or rows.filter(state=State.RUNNING).update(**begun):
-        run_settle(run_id=event.run)
-        publish_on_commit(f"run:{event.run}", f"owner:{workspace.owner_id}")
+@dataclass
+class _Entry:
+    """A step as the database has it, and what is to become of it."""
+
+    step: Step
+    owner_id: str
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def now(self, name: str) -> Any:
+        return self.changes.get(name, getattr(self.step, name))
+
+    def move(self, target: str, *, among: Iterable[str] = OPEN, **fields: Any) -> bool:
+        """Change the state where the table allows it, and ``fields`` with it."""
+        state = self.now("state")
+        if state not in among or target not in TRANSITIONS[state]:
+            return False
+        self.changes |= {"state": target, **fields}
+        return True
 
 
-def _finished(workspace: Workspace, instance_id: str, event: protocol.StepFinished) -> None:
-    """The first end that is heard of counts; later ones, of other attempts, find the step in a final state."""
-    rows = Step.objects.filter(workspace=workspace, pk=event.step, run_id=event.run, attempt__gte=event.attempt)
-    ended = move(
-        rows,
-        TRANSITIONS,
-        event.state,
-        attempt=event.attempt,
-        instance_id=instance_id,
-        seen_at=timezone.now(),
-        started_at=_instant(event.started_at),
-        finished_at=_instant(event.finished_at),
-        exit_code=event.exit_code,
-        signal=event.signal,
-        reason=event.reason[:40],
-        message=event.message,
-        peak_memory_mb=event.peak_memory_mb,
-        cpu_seconds=event.cpu_seconds,
-        log_lines=Greatest(F("log_lines"), event.log.lines),
-        log_bytes=event.log.bytes,
-        log_truncated=event.log.truncated,
-        log_key=_own_key(event, event.log.key),
-        outputs=[asdict(output) for output in event.outputs],
-        outputs_truncated=event.outputs_truncated,
-    )
-    if ended:
-        run_settle(run_id=event.run)
-        publish_on_commit(f"run:{event.run}", f"owner:{workspace.owner_id}")
+class _Book:
+    """The steps that reports speak of, each of them only as far as the reporting workspace owns it."""
+
+    def __init__(self, entries: Mapping[str, _Entry]) -> None:
+        self._entries = entries
+        self._chunks: list[LogChunk] = []
+        self._registered: set[str] = set()
+        self._now = timezone.now()
+
+    @classmethod
+    def of(cls, reports: Iterable[Report]) -> _Book:
+        """The book for these reports."""
+        ids: set[str] = set()
+        for event in (report.event for report in reports):
+            if isinstance(event, protocol.StepStarted | protocol.StepLog | protocol.StepFinished):
+                ids.add(event.step)
+            elif isinstance(event, protocol.InstanceStopping):
+                ids.update(event.returned)
+        found = Step.objects.filter(pk__in=ids).select_related("run").defer(*_UNREAD) if ids else []
+        return cls({step.pk: _Entry(step, step.run.owner_id) for step in found})
+
+    def read(self, report: Report) -> None:
+        """Take in one report."""
+        handlers: dict[type, Callable[[Report, Any], None]] = {
+            protocol.StepLog: self._log,
+            protocol.StepStarted: self._started,
+            protocol.StepFinished: self._finished,
+            protocol.InstanceRegistered: self._instance_registered,
+            protocol.InstanceStopping: self._instance_stopping,
+        }
+        if handler := handlers.get(type(report.event)):
+            handler(report, report.event)
+
+    def _entry(
+        self, report: Report, event: protocol.StepStarted | protocol.StepLog | protocol.StepFinished
+    ) -> _Entry | None:
+        found = self._entries.get(event.step)
+        if found is None or found.step.workspace_id != report.workspace.pk or found.step.run_id != event.run:
+            return None
+        return found if found.step.attempt >= event.attempt else None
+
+    def _executed(self, entry: _Entry, boot_id: str, at: float) -> bool:
+        """Whether ``boot_id``'s is the latest execution that is known; one that began later becomes it."""
+        if entry.now("executions") and entry.now("boot_id") == boot_id:
+            return True
+        began = entry.now("started_at")
+        if entry.now("executions") and began is not None and _instant(at) < began:
+            return False
+        entry.changes |= {"boot_id": boot_id, "executions": entry.now("executions") + 1, "log_lines": 0}
+        return True
+
+    def _started(self, report: Report, event: protocol.StepStarted) -> None:
+        entry = self._entry(report, event)
+        if entry is None or entry.now("state") not in OPEN or not self._executed(entry, event.boot_id, event.at):
+            return
+        begun: dict[str, Any] = {
+            "instance_id": report.instance_id,
+            "started_at": _instant(event.at),
+            "seen_at": self._now,
+        }
+        if not entry.move(State.RUNNING, **begun):
+            entry.changes |= begun
+
+    def _finished(self, report: Report, event: protocol.StepFinished) -> None:
+        """The first end that is heard of counts; later ones, of other attempts, find the step in a final state."""
+        entry = self._entry(report, event)
+        if entry is None or entry.now("state") not in OPEN:
+            return
+        self._executed(entry, event.boot_id, event.started_at)
+        entry.move(
+            event.state,
+            attempt=event.attempt,
+            instance_id=report.instance_id,
+            seen_at=self._now,
+            started_at=_instant(event.started_at),
+            finished_at=_instant(event.finished_at),
+            exit_code=event.exit_code,
+            signal=event.signal,
+            reason=event.reason[:40],
+            message=event.message,
+            peak_memory_mb=event.peak_memory_mb,
+            cpu_seconds=event.cpu_seconds,
+            log_lines=max(entry.now("log_lines"), event.log.lines),
+            log_bytes=event.log.bytes,
+            log_truncated=event.log.truncated,
+            log_key=_own_key(event, event.log.key),
+            outputs=[asdict(output) for output in event.outputs],
+            outputs_truncated=event.outputs_truncated,
+        )
+
+    def _log(self, report: Report, event: protocol.StepLog) -> None:
+        entry = self._entry(report, event)
+        if entry is None or not event.lines or not self._executed(entry, event.boot_id, event.at):
+            return
+        last = event.first + len(event.lines) - 1
+        if last > MOST_LOG_LINES:
+            return
+        lines = [[line.stream, line.at, line.text] for line in event.lines]
+        execution = entry.now("executions")
+        self._chunks.append(
+            LogChunk(step=entry.step, execution=execution, first=event.first, count=len(lines), lines=lines)
+        )
+        entry.changes |= {"log_lines": max(entry.now("log_lines"), last), "seen_at": self._now}
+
+    def _instance_registered(self, report: Report, event: protocol.InstanceRegistered) -> None:
+        instances.instance_registered(workspace=report.workspace, instance_id=report.instance_id, event=event)
+        self._registered.add(report.workspace.pk)
+
+    def _instance_stopping(self, report: Report, event: protocol.InstanceStopping) -> None:
+        """Steps that a leaving agent gave back to the queue wait there again."""
+        instances.instance_stopping(workspace=report.workspace, instance_id=report.instance_id, event=event)
+        for step_id in event.returned:
+            entry = self._entries.get(step_id)
+            if entry is not None and entry.step.workspace_id == report.workspace.pk:
+                entry.move(State.QUEUED, among=[State.RUNNING], started_at=None, instance_id="")
+
+    def frees(self, workspace: Workspace) -> bool:
+        """Whether an instance of the workspace has slots that nobody knew of."""
+        return workspace.pk in self._registered
+
+    def write(self) -> dict[str, int]:
+        """Write what has changed; how many steps of which workspaces have ended. Raises ``Overtaken``."""
+        topics: list[str] = []
+        settled: set[str] = set()
+        ended: dict[str, int] = {}
+        LogChunk.objects.bulk_create(self._chunks, ignore_conflicts=True)
+        for step_id, entry in sorted(self._entries.items()):
+            if not entry.changes:
+                continue
+            step = entry.step
+            same = Step.objects.filter(pk=step_id, state=step.state, attempt=step.attempt, executions=step.executions)
+            if not same.update(**entry.changes):
+                raise Overtaken
+            topics.append(f"run:{step.run_id}")
+            state = entry.changes.get("state", step.state)
+            if state != step.state:
+                settled.add(step.run_id)
+                topics.append(f"owner:{entry.owner_id}")
+                if state not in OPEN:
+                    ended[step.workspace_id] = ended.get(step.workspace_id, 0) + 1
+        runs_settle(run_ids=sorted(settled))
+        if topics:
+            publish_on_commit(*topics)
+        return ended
 
 
 def _own_key(event: protocol.StepFinished, key: str) -> str:
     """A log's key counts only where the step's own things lie."""
     return key if key.startswith(f"runs/{event.run}/{event.step}/") and ".." not in key else ""
-
-
-def _log(workspace: Workspace, event: protocol.StepLog) -> None:
-    step = Step.objects.filter(workspace=workspace, pk=event.step, run_id=event.run, attempt__gte=event.attempt).first()
-    if step is None or not event.lines:
-        return
-    kept = step.log_chunks.filter(attempt=event.attempt).aggregate(lines=Sum("count"))["lines"] or 0
-    if kept + len(event.lines) > MOST_LOG_LINES:
-        return
-    lines = [[line.stream, line.at, line.text] for line in event.lines]
-    _, new = LogChunk.objects.get_or_create(
-        step=step,
-        attempt=event.attempt,
-        first=event.first,
-        defaults={"count": len(lines), "lines": lines},
-    )
-    if new:
-        last = event.first + len(lines) - 1
-        Step.objects.filter(pk=step.pk).update(log_lines=Greatest(F("log_lines"), last), seen_at=timezone.now())
-        publish_on_commit(f"run:{event.run}")
-
-
-def _returned(workspace: Workspace, event: protocol.InstanceStopping) -> None:
-    """Steps that a leaving agent gave back to the queue wait there again."""
-    mine = Q(workspace=workspace, pk__in=event.returned)
-    rows = Step.objects.filter(mine)
-    runs = list(rows.filter(state=State.RUNNING).values_list("run_id", flat=True))
-    move(rows, TRANSITIONS, State.QUEUED, among=[State.RUNNING], started_at=None, instance_id="")
-    for run_id in runs:
-        run_settle(run_id=run_id)
-        publish_on_commit(f"run:{run_id}", f"owner:{workspace.owner_id}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
-from django.db.models import Count, Max, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from portal.accounts.models import User
 from portal.clouds.services import account_handle
@@ -22,16 +25,24 @@ PREVIEW_BYTES = 64 * 1024
 def scripts_of(owner: User) -> QuerySet[Script]:
     """A person's scripts, newest first; ``latest`` is the newest version's number."""
     newest = ScriptVersion.objects.filter(script=OuterRef("pk")).order_by("-number")
+    runs = Run.objects.filter(script=OuterRef("pk"))
+    counted = runs.order_by().values("script").annotate(count=Count("*")).values("count")
     return (
         Script.objects.filter(owner=owner, archived_at=None)
         .annotate(
             latest=Subquery(newest.values("number")[:1]),
             runtime=Subquery(newest.values("runtime")[:1]),
-            run_count=Count("runs", distinct=True),
-            last_run_at=Max("runs__created_at"),
+            run_count=Coalesce(Subquery(counted), 0),
+            last_run_at=Subquery(runs.order_by("-created_at").values("created_at")[:1]),
         )
         .order_by("-created_at")
     )
+
+
+def script_names(owner: User) -> list[tuple[str, str]]:
+    """Id and name of each of a person's scripts, newest first."""
+    scripts = Script.objects.filter(owner=owner, archived_at=None).order_by("-created_at")
+    return list(scripts.values_list("pk", "name"))
 
 
 def script_get(*, owner: User, script_id: str) -> Script:
@@ -60,7 +71,76 @@ def file_text(version: ScriptVersion, path: str) -> str | None:
 
 def runs_of(owner: User) -> QuerySet[Run]:
     """A person's runs, newest first."""
-    return Run.objects.filter(owner=owner).select_related("workspace", "script", "requested_by")
+    return Run.objects.filter(owner=owner)
+
+
+def runs_listed(owner: User) -> QuerySet[Run]:
+    """The same with what a list shows of each, and no more."""
+    shown = ("name", "state", "created_at", "started_at", "finished_at", "workspace__name")
+    return runs_of(owner).select_related("workspace").only(*shown, "workspace", "owner")
+
+
+COUNTED = 1_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MARK = re.compile(r"(\d{1,17})-([0-9a-z]{26})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class RunsWindow:
+    """Some runs, newest first. ``older`` and ``newer`` mark where the windows beside it begin; empty: there is none.
+
+    ``total`` counts the runs in all windows as far as ``COUNTED``, and says one more where there are more.
+    """
+
+    runs: list[Run]
+    older: str
+    newer: str
+    total: int
+
+
+def runs_window(runs: QuerySet[Run], *, before: str = "", after: str = "", size: int = 25) -> RunsWindow:
+    """The newest of ``runs``, or those next to a mark; a mark that cannot be read counts as none.
+
+    Takes as long for the last window of many runs as for the first of few: nothing is skipped, and counting ends.
+    """
+    total = runs.order_by()[: COUNTED + 1].count()
+    rising = list(_newer(runs, after)[: size + 1]) if _MARK.fullmatch(after) else []
+    if len(rising) > size:
+        shown = rising[:size][::-1]
+        return RunsWindow(shown, older=_mark(shown[-1]), newer=_mark(shown[0]), total=total)
+    # Where less than a whole window is newer, it is the first one that is asked for.
+    beside = not after and _MARK.fullmatch(before) is not None
+    falling = list((_older(runs, before) if beside else runs)[: size + 1])
+    shown = falling[:size]
+    return RunsWindow(
+        shown,
+        older=_mark(shown[-1]) if len(falling) > size else "",
+        newer=_mark(shown[0]) if beside and shown else "",
+        total=total,
+    )
+
+
+def _mark(run: Run) -> str:
+    """The run's place in the order of all."""
+    return f"{(run.created_at - _EPOCH) // timedelta(microseconds=1)}-{run.pk}"
+
+
+def _place(mark: str) -> tuple[datetime, str]:
+    microseconds, run_id = mark.split("-")
+    return _EPOCH + timedelta(microseconds=int(microseconds)), run_id
+
+
+def _older(runs: QuerySet[Run], mark: str) -> QuerySet[Run]:
+    at, run_id = _place(mark)
+    # The last condition says nothing new, but it is the one that an index answers.
+    return runs.filter(Q(created_at__lt=at) | Q(created_at=at, pk__lt=run_id), created_at__lte=at)
+
+
+def _newer(runs: QuerySet[Run], mark: str) -> QuerySet[Run]:
+    """The oldest of them first."""
+    at, run_id = _place(mark)
+    newer = runs.filter(Q(created_at__gt=at) | Q(created_at=at, pk__gt=run_id), created_at__gte=at)
+    return newer.order_by("created_at", "id")
 
 
 def run_get(*, owner: User, run_id: str) -> Run:
@@ -69,7 +149,7 @@ def run_get(*, owner: User, run_id: str) -> Run:
     found = (
         runs_of(owner)
         .filter(pk=run_id)
-        .select_related("workspace__cloud_account")
+        .select_related("script", "workspace__cloud_account")
         .prefetch_related(Prefetch("steps", steps))
         .first()
     )
@@ -97,8 +177,8 @@ class Line:
 
 
 def log_lines(step: Step, *, after: int = 0, most: int = 5_000) -> Iterator[Line]:
-    """Lines of a step's current attempt that come after line ``after``, at most ``most`` of them."""
-    chunks = step.log_chunks.filter(attempt=max(step.attempt, 1), first__gt=after - 2_000).order_by("first")
+    """Lines of a step's latest execution that come after line ``after``, at most ``most`` of them."""
+    chunks = step.log_chunks.filter(execution=step.executions, first__gt=after - 2_000).order_by("first")
     for chunk in chunks.iterator(chunk_size=50):
         for number, (stream, at, text) in enumerate(chunk.lines, chunk.first):
             if number <= after:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, Min
 from django.utils import timezone
 
 from portal.accounts.models import User
@@ -215,23 +215,46 @@ def run_cancel(*, run: Run, by: User | None = None) -> None:
     run.refresh_from_db()
 
 
+# Of the states that a run's steps have ended in, the one that tells most is the run's.
+_WORST_FIRST = (State.LOST, State.TIMED_OUT, State.FAILED, State.CANCELLED, State.SUCCEEDED)
+
+
 def run_settle(*, run_id: str) -> None:
     """Bring a run to the state that its steps are in."""
-    run = Run.objects.get(pk=run_id)
-    states = list(run.steps.values_list("state", flat=True))
-    if any(state in OPEN for state in states):
-        if State.RUNNING in states:
-            first = (
-                run.steps.exclude(started_at=None).order_by("started_at").values_list("started_at", flat=True).first()
-            )
-            moved(run, TRANSITIONS, State.RUNNING, started_at=first)
-        elif all(state == State.QUEUED for state in states):
-            moved(run, TRANSITIONS, State.QUEUED, among=[State.RUNNING])
+    runs_settle(run_ids=[run_id])
+
+
+def runs_settle(*, run_ids: Sequence[str]) -> None:
+    """The same for several. A run that something else changes at the same moment is left to that."""
+    if not run_ids:
         return
-    worst = [State.LOST, State.TIMED_OUT, State.FAILED, State.CANCELLED, State.SUCCEEDED]
-    target = next(state for state in worst if state in states)
-    times = run.steps.values_list("started_at", "finished_at")
-    started = min((start for start, _ in times if start), default=None)
-    finished = max((end for _, end in times if end), default=timezone.now())
-    if moved(run, TRANSITIONS, target, started_at=started, finished_at=finished):
-        publish_on_commit(f"run:{run.pk}", f"owner:{run.owner_id}", f"workspace:{run.workspace_id}")
+    counted = (
+        Step.objects.filter(run__in=run_ids)
+        .order_by()
+        .values("run", "state")
+        .annotate(first=Min("started_at"), last=Max("finished_at"))
+    )
+    states: dict[str, dict[str, Any]] = {}
+    for row in counted:
+        states.setdefault(row["run"], {})[row["state"]] = row
+    topics: list[str] = []
+    for run in Run.objects.filter(pk__in=list(states)).only("id", "state", "owner_id", "workspace_id"):
+        if _settled(run, states[run.pk]):
+            topics += [f"run:{run.pk}", f"owner:{run.owner_id}"]
+            if run.is_final:
+                topics.append(f"workspace:{run.workspace_id}")
+    if topics:
+        publish_on_commit(*topics)
+
+
+def _settled(run: Run, steps: Mapping[str, Any]) -> bool:
+    """Whether the run's state has changed. ``steps``: for each state that steps are in, ``first`` and ``last``."""
+    started = min((row["first"] for row in steps.values() if row["first"]), default=None)
+    if State.RUNNING in steps:
+        return moved(run, TRANSITIONS, State.RUNNING, started_at=started)
+    if State.QUEUED in steps:
+        only = set(steps) == {State.QUEUED}
+        return only and moved(run, TRANSITIONS, State.QUEUED, among=[State.RUNNING])
+    finished = max((row["last"] for row in steps.values() if row["last"]), default=timezone.now())
+    target = next(state for state in _WORST_FIRST if state in steps)
+    return moved(run, TRANSITIONS, target, started_at=started, finished_at=finished)

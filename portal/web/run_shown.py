@@ -32,12 +32,12 @@ class LogWindow:
     before: int | None
     after: int | None
 
-    attempt: int
+    execution: int
 
     @property
     def cursor(self) -> str:
         """Where a stream goes on."""
-        return f"{self.attempt}.{self.lines[-1].number if self.lines else 0}"
+        return f"{self.execution}.{self.lines[-1].number if self.lines else 0}"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def log_window(step: Step, *, after: int | None = None) -> LogWindow:
         total,
         before=max(0, begin - LINES_SHOWN) if begin > 0 else None,
         after=last if last < total and len(lines) == LINES_SHOWN else None,
-        attempt=max(step.attempt, 1),
+        execution=step.executions,
     )
 
 
@@ -102,7 +102,7 @@ class RunWatch(Fragments):
         super().__init__(f"run:{run.pk}", draw=self._drawn)
         self._ask = (owner, run.pk, request.GET.get("step", ""))
         self._request, self._token = request, get_token(request)
-        self._attempt, self._after = _cursor_read(request.GET.get("after", ""))
+        self._execution, self._after = _cursor_read(request.GET.get("after", ""))
         self._looks_left = self.LAST_LOOKS
 
     def _drawn(self) -> dict[str, str]:
@@ -120,19 +120,18 @@ class RunWatch(Fragments):
         return [*lines, *swaps]
 
     def _lines(self, step: Step) -> list[Event]:
-        attempt = max(step.attempt, 1)
-        if attempt != self._attempt:
-            self._attempt, self._after = attempt, 0  # a new attempt writes its log from the beginning
+        if step.executions != self._execution:
+            self._execution, self._after = step.executions, 0  # begun again, its log begins again
         lines = list(log_lines(step, after=self._after, most=LINES_SHOWN))
         if not lines:
             return []
         self._after = lines[-1].number
-        body = {"attempt": attempt, "lines": [[line.number, line.stream, line.text] for line in lines]}
-        return [Event("lines", body, cursor=f"{attempt}.{self._after}")]
+        body = {"execution": step.executions, "lines": [[line.number, line.stream, line.text] for line in lines]}
+        return [Event("lines", body, cursor=f"{step.executions}.{self._after}")]
 
 
 def _cursor_read(text: str) -> tuple[int, int]:
-    """``2.35``: line 35 of the second attempt has been seen. What cannot be read counts as nothing seen."""
-    attempt, _, after = text.partition(".")
-    known = all(part.isascii() and part.isdigit() and len(part) < 10 for part in (attempt, after))
-    return (int(attempt), int(after)) if known else (0, 0)
+    """``2.35``: line 35 of the second execution has been seen. What cannot be read counts as nothing seen."""
+    execution, _, after = text.partition(".")
+    known = all(part.isascii() and part.isdigit() and len(part) < 10 for part in (execution, after))
+    return (int(execution), int(after)) if known else (0, 0)

@@ -10,7 +10,7 @@
       this.search = box.querySelector("[data-log-search]");
       this.count = box.querySelector("[data-log-count]");
       this.empty = box.querySelector("[data-log-empty]");
-      this.attempt = Number(this.list.dataset.attempt);
+      this.execution = Number(this.list.dataset.execution);
       this.dropped = 0;
       this.following = this.list.dataset.follow !== "no";
       this.waiting = [];
@@ -28,11 +28,11 @@
       this.jump();
     }
 
-    take({ attempt, lines }) {
-      if (attempt !== this.attempt) {
+    take({ execution, lines }) {
+      if (execution !== this.execution) {
         this.list.querySelectorAll(".log-line").forEach((line) => line.remove());
       }
-      this.attempt = attempt;
+      this.execution = execution;
       this.waiting.push(...lines);
       if (!this.frame) this.frame = requestAnimationFrame(() => this.flush());
     }

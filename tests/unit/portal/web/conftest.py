@@ -113,6 +113,7 @@ def run_made(owner: User, workspace: Workspace, version: ScriptVersion) -> RunMa
             version=version,
             state=state,
             attempt=0 if state == "queued" else 1,
+            executions=0 if state == "queued" else 1,
             limits={key: default for key, (default, _, _) in LIMITS.items()},
             log_lines=len(lines),
             **times,
@@ -128,5 +129,5 @@ def log_grown(step: Step, lines: Any, *, first: int = 1) -> None:
     """Lines ``[stream, text]`` that an agent sent."""
     if lines:
         stamped = [[stream, 1.0, text] for stream, text in lines]
-        LogChunk.objects.create(step=step, attempt=1, first=first, count=len(lines), lines=stamped)
+        LogChunk.objects.create(step=step, execution=step.executions, first=first, count=len(lines), lines=stamped)
         Step.objects.filter(pk=step.pk).update(log_lines=first + len(lines) - 1)

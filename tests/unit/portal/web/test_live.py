@@ -92,7 +92,7 @@ async def test_a_log_grows_in_the_page_and_the_end_is_told(client: AsyncClient, 
         assert (await stream.event("lines"))["lines"] == [[1, "out", "one"]]
         await sync_to_async(log_grown)(step, [["err", "two"], ["out", "three"]], first=2)
         news = await stream.event("lines")
-        assert news == {"attempt": 1, "lines": [[2, "err", "two"], [3, "out", "three"]]}
+        assert news == {"execution": 1, "lines": [[2, "err", "two"], [3, "out", "three"]]}
         assert stream.id == "1.3"
         ended = {"state": "succeeded", "finished_at": timezone.now()}
         await Step.objects.filter(pk=step.pk).aupdate(**ended, exit_code=0)
@@ -121,14 +121,14 @@ async def test_lines_that_come_after_the_news_of_the_end_are_not_lost(client: As
         assert "event: end" in await stream.rest()
 
 
-async def test_a_new_attempt_begins_its_log_anew(client: AsyncClient, run_made: RunMaker) -> None:
+async def test_what_is_begun_again_begins_its_log_anew(client: AsyncClient, run_made: RunMaker) -> None:
     run = await sync_to_async(run_made)("running", lines=[["out", "first try"]])
     step = await Step.objects.aget(run=run)
     async with await opened(client, "run_live", run.pk) as stream:
         await stream.event("lines")
-        await Step.objects.filter(pk=step.pk).aupdate(attempt=2)
-        await step.log_chunks.acreate(attempt=2, first=1, count=1, lines=[["out", 1.0, "second try"]])
-        assert await stream.event("lines") == {"attempt": 2, "lines": [[1, "out", "second try"]]}
+        await Step.objects.filter(pk=step.pk).aupdate(executions=2)
+        await step.log_chunks.acreate(execution=2, first=1, count=1, lines=[["out", 1.0, "second try"]])
+        assert await stream.event("lines") == {"execution": 2, "lines": [[1, "out", "second try"]]}
 
 
 async def test_a_program_follows_a_run_to_its_end(owner: User, run_made: RunMaker) -> None:
@@ -174,8 +174,8 @@ def test_the_passing_of_time_is_no_news() -> None:
 async def test_a_reconnect_after_a_new_attempt_begins_at_its_beginning(client: AsyncClient, run_made: RunMaker) -> None:
     run = await sync_to_async(run_made)("running", lines=[["out", "first try"]])
     step = await Step.objects.aget(run=run)
-    await Step.objects.filter(pk=step.pk).aupdate(attempt=2)
-    await step.log_chunks.acreate(attempt=2, first=1, count=1, lines=[["out", 1.0, "second try"]])
+    await Step.objects.filter(pk=step.pk).aupdate(executions=2)
+    await step.log_chunks.acreate(execution=2, first=1, count=1, lines=[["out", 1.0, "second try"]])
     for seen, expected in (("1.1", True), ("nonsense", True), ("2.0", True), ("2.1", False)):
         async with await opened(client, "run_live", run.pk, query=f"?after={seen}") as stream:
             first = await anext(stream.chunks)
