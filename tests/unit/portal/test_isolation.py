@@ -95,7 +95,7 @@ def belongings(owner: User) -> dict[str, str]:
         state="running",
         outputs=[{"path": "a.txt", "size": 1, "content_type": "text/plain"}],
     )
-    LogChunk.objects.create(step=step, attempt=1, first=1, count=1, lines=[["out", 1.0, SECRET_WORD]])
+    LogChunk.objects.create(step=step, execution=1, first=1, count=1, lines=[["out", 1.0, SECRET_WORD]])
     token, _ = api_token_add(owner=owner, name=SECRET_WORD)
     return {
         "workspace_id": workspace.pk,
