@@ -10,7 +10,7 @@ from django.db.models import Prefetch
 from portal.accounts.models import User
 from portal.accounts.selectors import ssh_keys_of
 from portal.pipelines.models import OPEN
-from portal.pipelines.selectors import runs_of
+from portal.pipelines.selectors import runs_listed
 from portal.web.states import WORKSPACE_WORDS
 from portal.web.terraform_shown import Progress, progress_of
 from portal.workspaces.models import Instance, TerraformRun, Workspace
@@ -49,14 +49,17 @@ def actions_of(workspace: Workspace) -> Actions:
 def workspaces_shown(owner: User) -> list[Workspace]:
     """A person's workspaces with their instances at hand."""
     alive = Instance.objects.exclude(state=Instance.State.TERMINATED).order_by("created_at")
-    return list(workspaces_of(owner).prefetch_related(Prefetch("instances", alive, to_attr="alive")))
+    found = workspaces_of(owner).select_related(None).select_related("active_run")
+    # What may be long and no list shows.
+    found = found.defer("outputs", "active_run__changes", "active_run__error_message", "active_run__error_hint")
+    return list(found.prefetch_related(Prefetch("instances", alive, to_attr="alive")))
 
 
 def workspace_shown(owner: User, workspace_id: str) -> dict[str, Any]:
     """All that the page of a workspace shows. Raises NotFound."""
     workspace = workspace_get(owner=owner, workspace_id=workspace_id)
     history = list(workspace.terraform_runs.select_related("requested_by")[:6])
-    runs = list(runs_of(owner).filter(workspace=workspace)[:6])
+    runs = list(runs_listed(owner).filter(workspace=workspace)[:6])
     return {
         "workspace": workspace,
         "words": _words(workspace),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from django import forms, template
@@ -11,9 +13,10 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from portal.pipelines.selectors import Line
 from portal.web.states import look_of
 from portal.workspaces.models import Workspace
 
@@ -21,6 +24,7 @@ register = template.Library()
 
 
 @register.simple_tag
+@lru_cache(maxsize=1_000)
 def icon(name: str, label: str = "", css: str = "") -> SafeString:
     """An icon of ``vendor/bootstrap-icons/icons.svg``; hidden from screen readers unless it has a label."""
     address = f"{static('vendor/bootstrap-icons/icons.svg')}#{name}"
@@ -86,6 +90,17 @@ def duration(seconds: float | None, since: datetime | None = None, missing: str 
     if since is None:
         return format_html('<span class="number">{}</span>', text)
     return format_html('<span class="number" data-since="{}">{}</span>', since.isoformat(), text)
+
+
+@register.simple_tag
+def log_rows(lines: Iterable[Line]) -> SafeString:
+    """The lines of a log, each a link's target; in one go, since a page may have thousands of them."""
+    html = "".join(
+        f'<div class="log-line" id="L{line.number}" data-stream="{escape(line.stream)}">'
+        f'<span class="log-number">{line.number}</span><span class="log-text">{escape(line.text)}</span></div>'
+        for line in lines
+    )
+    return mark_safe(html)  # noqa: S308 (what is not ours is escaped)
 
 
 @register.filter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -14,12 +16,13 @@ from portal.accounts.current import current_user
 from portal.accounts.models import User
 from portal.accounts.selectors import ssh_keys_of
 from portal.core.streams import stream
-from portal.pipelines.models import OPEN
-from portal.pipelines.selectors import runs_of, scripts_of
+from portal.pipelines.models import OPEN, State
+from portal.pipelines.selectors import runs_listed, script_names
 from portal.web.live import Fragments
 from portal.web.workspace_shown import workspaces_shown
 
 RECENT = 8
+GOING_ON = 20
 
 
 @require_GET
@@ -28,26 +31,29 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return render(request, "web/welcome.html")
     owner = current_user(request)
-    return render(request, "web/dashboard.html", {"steps": first_steps(owner), **overview(owner)})
+    shown = overview(owner)
+    return render(request, "web/dashboard.html", {"steps": first_steps(owner, shown), **shown})
 
 
-def overview(owner: User) -> dict[str, object]:
-    """What of a person's things is going on."""
-    runs = runs_of(owner)
+def overview(owner: User) -> dict[str, list[Any]]:
+    """What of a person's things is going on: what runs goes before what waits."""
+    runs = runs_listed(owner)
+    running = list(runs.filter(state=State.RUNNING)[:GOING_ON])
     return {
-        "running": list(runs.filter(state__in=OPEN).order_by("-created_at")[:20]),
+        "running": running + list(runs.filter(state=State.QUEUED)[: GOING_ON - len(running)]),
         "recent": list(runs.exclude(state__in=OPEN)[:RECENT]),
         "workspaces": workspaces_shown(owner),
     }
 
 
-def first_steps(owner: User) -> list[dict[str, object]]:
+def first_steps(owner: User, shown: dict[str, list[Any]]) -> list[dict[str, object]]:
     """What a newcomer does, in order, and what of it is done; empty once all is done."""
+    has_run = bool(shown["running"] or shown["recent"])
     done = [
         ssh_keys_of(owner).exists(),
-        owner.workspaces.exists(),
-        scripts_of(owner).exists(),
-        runs_of(owner).exists(),
+        bool(shown["workspaces"]) or owner.workspaces.exists(),
+        has_run or bool(script_names(owner)),
+        has_run,
     ]
     if all(done):
         return []

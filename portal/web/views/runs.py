@@ -7,7 +7,6 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
@@ -19,6 +18,7 @@ from portal.core.streams import stream
 from portal.pipelines import services
 from portal.pipelines.models import State, Step
 from portal.pipelines.selectors import (
+    COUNTED,
     PREVIEW_BYTES,
     log_lines,
     log_link,
@@ -26,8 +26,9 @@ from portal.pipelines.selectors import (
     output_text,
     outputs_of,
     run_get,
-    runs_of,
-    scripts_of,
+    runs_listed,
+    runs_window,
+    script_names,
     step_get,
 )
 from portal.web.code_shown import code_html, markdown_html, sheet_of
@@ -36,7 +37,6 @@ from portal.web.run_shown import RunWatch, log_window, run_shown
 from portal.web.states import RUN
 from portal.workspaces.selectors import workspaces_of
 
-PAGE = 25
 _MOST_LINES = 200_000
 
 
@@ -49,20 +49,25 @@ def run_list(request: HttpRequest) -> HttpResponse:
         request.GET,
         choices={
             "state": [(state.value, RUN[state.value].label) for state in State],
-            "script": [(s.pk, s.name) for s in scripts_of(owner)],
-            "workspace": [(w.pk, w.name) for w in workspaces_of(owner)],
+            "script": script_names(owner),
+            "workspace": list(workspaces_of(owner).values_list("pk", "name")),
         },
     )
-    runs = runs_of(owner)
+    runs = runs_listed(owner)
     if form.is_valid():
         chosen = form.cleaned_data
         wanted: dict[str, Any] = {name: chosen[name] for name in ("state", "script", "workspace") if chosen[name]}
         if chosen["q"]:
             wanted["name__icontains"] = chosen["q"]
         runs = runs.filter(**wanted)
-    page = Paginator(runs, PAGE).get_page(request.GET.get("page"))
-    filtered = any(request.GET.get(name) for name in form.fields)
-    return render(request, "web/runs/list.html", {"form": form, "page": page, "filtered": filtered})
+    before, after = (request.GET.get(name, "") for name in ("before", "after"))
+    shown = {
+        "form": form,
+        "window": runs_window(runs, before=before, after=after),
+        "counted": COUNTED,
+        "filtered": any(request.GET.get(name) for name in form.fields),
+    }
+    return render(request, "web/runs/list.html", shown)
 
 
 @login_required

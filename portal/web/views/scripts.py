@@ -17,7 +17,7 @@ from portal.accounts.models import User
 from portal.core.errors import CloudFault, Conflict, Invalid, NotFound
 from portal.pipelines import services
 from portal.pipelines.models import Run, Script, ScriptVersion
-from portal.pipelines.selectors import file_text, run_get, runs_of, script_get, scripts_of, version_get
+from portal.pipelines.selectors import file_text, run_get, runs_listed, script_get, scripts_of, version_get
 from portal.web.code_shown import code_html
 from portal.web.forms import RunForm, ScriptForm, UploadForm, tell
 from portal.workspaces.models import Workspace
@@ -102,7 +102,7 @@ def _shown(request: HttpRequest, owner: User, found: Script) -> dict[str, Any]:
         "path": path,
         "text": text,
         "problem": problem,
-        "runs": runs_of(owner).filter(script=found)[:4],
+        "runs": runs_listed(owner).filter(script=found)[:4],
         "upload_form": UploadForm(),
     }
 
