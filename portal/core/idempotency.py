@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, transaction
 from django.http import QueryDict
 from rest_framework.renderers import JSONRenderer
@@ -60,10 +61,17 @@ def idempotent(view: View) -> View:
 
 
 def _digest(request: Request) -> str:
-    """What makes two requests the same; an uploaded file counts by its name and size."""
-    files = sorted((name, f.name, f.size) for name, f in request.FILES.items())
+    """What makes two requests the same; of an uploaded file its name and its contents count."""
+    files = [(name, file.name, _hash(file)) for name, sent in request.FILES.lists() for file in sent]
     fields = request.data
     if isinstance(fields, QueryDict):
         fields = {name: fields.getlist(name) for name in fields if name not in request.FILES}
     said = json.dumps([request.method, request.path, fields, files], sort_keys=True, default=str)
     return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _hash(file: UploadedFile[Any]) -> str:
+    digest = hashlib.sha256()
+    for chunk in file.chunks():
+        digest.update(chunk)
+    return digest.hexdigest()
