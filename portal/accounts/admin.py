@@ -12,7 +12,9 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
 from portal.accounts.models import ApiToken, SshKey, User
-from portal.accounts.services import ssh_key_remove, user_activate, user_approve
+from portal.accounts.services import ssh_key_remove, user_activate, user_approve, user_readdress
+
+_POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class PersonCreationForm(AdminUserCreationForm[User]):
@@ -52,7 +54,7 @@ class SshKeyInline(admin.TabularInline[SshKey, User]):
 
 @admin.register(User)
 class PersonAdmin(UserAdmin[User]):
-    """Everybody who signed up."""
+    """Everybody who signed up. Only superusers hand out powers, and only they touch who has some."""
 
     list_display = (
         "email",
@@ -78,7 +80,7 @@ class PersonAdmin(UserAdmin[User]):
         ("Standing", {"fields": ("id", "created_at", "last_login", "approved_at", "is_active")}),
         (
             "Administration",
-            {"classes": ("collapse",), "fields": ("is_staff", "is_superuser", "groups", "user_permissions")},
+            {"classes": ("collapse",), "fields": _POWERS},
         ),
     )
     add_fieldsets = (
@@ -91,6 +93,21 @@ class PersonAdmin(UserAdmin[User]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).annotate(key_count=Count("ssh_keys"))
 
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        found = super().get_readonly_fields(request, obj)
+        return found if _is_superuser(request) else (*found, *_POWERS)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and "email" in form.changed_data:
+            user_readdress(user=obj)
+
     @admin.display(description="SSH keys", ordering="key_count")
     def keys(self, person: Any) -> int:
         """How many keys they have."""
@@ -99,29 +116,42 @@ class PersonAdmin(UserAdmin[User]):
     @admin.action(description="Let the chosen people in", permissions=["change"])
     def approve(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """Approves and tells them by mail."""
-        count = sum(user_approve(user=person) for person in queryset)
+        count = sum(user_approve(user=person) for person in _touchable(request, queryset))
         self.message_user(request, f"Let in: {count}.", messages.SUCCESS)
 
     @admin.action(description="Switch the chosen accounts off", permissions=["change"])
     def switch_off(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """No login, token or SSH key of theirs works any more; nothing is deleted."""
-        for person in queryset.exclude(pk=request.user.pk):
+        for person in _touchable(request, queryset.exclude(pk=request.user.pk)):
             user_activate(user=person, active=False)
         self.message_user(request, "Switched off. Their workspaces keep running until you stop them.", messages.WARNING)
 
     @admin.action(description="Switch the chosen accounts on", permissions=["change"])
     def switch_on(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """Undoes it, but for the API tokens: those are gone."""
-        for person in queryset:
+        for person in _touchable(request, queryset):
             user_activate(user=person, active=True)
         self.message_user(request, "Switched on.", messages.SUCCESS)
 
     @admin.action(description="Unlock the login of the chosen people", permissions=["change"])
     def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """Forgets their wrong passwords."""
-        for person in queryset:
+        for person in _touchable(request, queryset):
             reset(username=person.email)
         self.message_user(request, "They can try again at once.", messages.SUCCESS)
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return isinstance(request.user, User) and request.user.is_superuser
+
+
+def _may_touch(request: HttpRequest, person: User | None) -> bool:
+    """Whoever could set an administrator's password could become one."""
+    return person is None or _is_superuser(request) or not (person.is_staff or person.is_superuser)
+
+
+def _touchable(request: HttpRequest, people: QuerySet[User]) -> list[User]:
+    return [person for person in people if _may_touch(request, person)]
 
 
 @admin.register(SshKey)

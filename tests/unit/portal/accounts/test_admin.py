@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from allauth.account.models import EmailAddress
 from axes.utils import reset
+from django.contrib.auth.models import Permission
 from django.core import mail
 from django.test import Client
 from django.urls import reverse
@@ -12,7 +14,7 @@ from rest_framework.test import APIClient
 
 from portal.accounts.models import ApiToken, SshKey, User
 from portal.accounts.services import api_token_add, ssh_key_add
-from tests.people import PASSWORD, api_of
+from tests.people import PASSWORD, api_of, browser_of
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHXbHQ4mY0N9kyNmNTM3GUnYXDkz2ccqp4w1+6Jq3n3p ada@laptop"
 PEOPLE = "admin:accounts_user_changelist"
@@ -127,3 +129,72 @@ def test_administrators_come_in_through_the_same_door(db: None, browser: Client)
     assert followed.redirect_chain[-1][0].startswith(reverse("account_login"))
     assert browser.get("/admin/", follow=True).status_code in {403, 200}
     assert b"What is there" not in browser.get("/admin/", follow=True).content
+
+
+def _saved(office: Client, person: User, **changes: str) -> int:
+    """Open a person's page, change something, send it; the answer's status."""
+    form = {"email": person.email, "name": person.name}
+    form |= {"ssh_keys-TOTAL_FORMS": "0", "ssh_keys-INITIAL_FORMS": "0"}
+    return office.post(reverse("admin:accounts_user_change", args=[person.pk]), form | changes).status_code
+
+
+def test_an_old_address_opens_nothing_once_an_operator_has_changed_it(office: Client, owner: User) -> None:
+    assert _saved(office, owner, email="Lovelace@example.org") == 302
+    owner.refresh_from_db()
+    assert owner.email == "lovelace@example.org"
+    for address in ("ada@example.org", "lovelace@example.org"):
+        Client().post(reverse("account_reset_password"), {"email": address})
+    resets = [message.to for message in mail.outbox if "/password/reset/key/" in message.body]
+    assert resets == [["lovelace@example.org"]]
+    asked = {"email": "lovelace@example.org", "password": PASSWORD}
+    assert APIClient().post("/api/v1/tokens/", asked).json()["code"] == "email_unverified"
+    browser = Client()
+    browser.post(reverse("account_login"), {"login": "lovelace@example.org", "password": PASSWORD})
+    assert "_auth_user_id" not in browser.session
+    assert mail.outbox[-1].to == ["lovelace@example.org"]
+
+
+def test_an_address_stays_verified_when_something_else_is_changed(office: Client, owner: User) -> None:
+    assert _saved(office, owner, name="Ada") == 302
+    assert EmailAddress.objects.get(user=owner).verified
+
+
+@pytest.fixture
+def clerk(db: None) -> Client:
+    """The browser of somebody who may change people, and no more."""
+    user = User.objects.create_user("clerk@example.org", PASSWORD, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts"))
+    return browser_of(user)
+
+
+def test_a_clerk_helps_people(clerk: Client, owner: User) -> None:
+    assert _saved(clerk, owner, name="Ada") == 302
+    do(clerk, "switch_off", owner)
+    owner.refresh_from_db()
+    assert (owner.name, owner.is_active) == ("Ada", False)
+
+
+def test_a_clerk_does_not_hand_out_powers(clerk: Client, owner: User) -> None:
+    _saved(clerk, owner, is_staff="on", is_superuser="on", user_permissions="1")
+    owner.refresh_from_db()
+    assert not (owner.is_staff or owner.is_superuser or owner.user_permissions.exists())
+
+
+def test_a_clerk_cannot_touch_an_administrator(clerk: Client, administrator: User) -> None:
+    assert _saved(clerk, administrator, email="mine@example.org") == 403
+    password = reverse("admin:auth_user_password_change", args=[administrator.pk])
+    taken = {"password1": "stolen-horse-battery", "password2": "stolen-horse-battery", "usable_password": "true"}
+    assert clerk.post(password, taken).status_code == 403
+    assert clerk.post(reverse("admin:accounts_user_delete", args=[administrator.pk]), {"post": "yes"}).status_code == 403
+    do(clerk, "switch_off", administrator)
+    chosen = {"action": "delete_selected", "_selected_action": [administrator.pk], "post": "yes"}
+    clerk.post(reverse(PEOPLE), chosen)
+    administrator.refresh_from_db()
+    assert (administrator.email, administrator.is_active) == ("root@example.org", True)
+    assert administrator.check_password(PASSWORD)
+
+
+def test_a_superuser_hands_out_powers(office: Client, owner: User) -> None:
+    assert _saved(office, owner, is_staff="on") == 302
+    owner.refresh_from_db()
+    assert owner.is_staff
