@@ -1,6 +1,12 @@
+from __future__ import annotations
+
+from typing import Any
+
 from django.contrib import admin
+from django.http import HttpRequest
 
 from portal.clouds.models import CloudAccount
+from portal.clouds.services import external_id_new
 
 
 @admin.register(CloudAccount)
@@ -10,3 +16,7 @@ class CloudAccountAdmin(admin.ModelAdmin[CloudAccount]):
     search_fields = ("name", "account_id", "owner__email")
     autocomplete_fields = ("owner",)
     readonly_fields = ("id", "created_at", "external_id")
+
+    def save_model(self, request: HttpRequest, obj: CloudAccount, form: Any, change: bool) -> None:
+        obj.external_id = obj.external_id or external_id_new()
+        super().save_model(request, obj, form, change)

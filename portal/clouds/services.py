@@ -17,6 +17,11 @@ def account_handle(account: CloudAccount) -> Account:
     return Account(account.account_id, account.region, account.role_arn, account.external_id)
 
 
+def external_id_new() -> str:
+    """What the trust policy of a role demands before Orca may assume it: nobody else can say it."""
+    return secrets.token_urlsafe(24)
+
+
 def platform_ensure(*, archive: Path) -> CloudAccount:
     """Make what Orca itself needs in its own account, publish the agent, and record the account.
 
@@ -29,7 +34,7 @@ def platform_ensure(*, archive: Path) -> CloudAccount:
         account_id=number,
         region=settings.AWS_REGION,
         role_arn=role_arn,
-        external_id=secrets.token_urlsafe(24),
+        external_id=external_id_new(),
     )
     aws_platform.ensure(account_handle(account))
     aws_platform.agent_publish(archive)

@@ -185,7 +185,8 @@ def test_a_clerk_cannot_touch_an_administrator(clerk: Client, administrator: Use
     password = reverse("admin:auth_user_password_change", args=[administrator.pk])
     taken = {"password1": "stolen-horse-battery", "password2": "stolen-horse-battery", "usable_password": "true"}
     assert clerk.post(password, taken).status_code == 403
-    assert clerk.post(reverse("admin:accounts_user_delete", args=[administrator.pk]), {"post": "yes"}).status_code == 403
+    delete = reverse("admin:accounts_user_delete", args=[administrator.pk])
+    assert clerk.post(delete, {"post": "yes"}).status_code == 403
     do(clerk, "switch_off", administrator)
     chosen = {"action": "delete_selected", "_selected_action": [administrator.pk], "post": "yes"}
     clerk.post(reverse(PEOPLE), chosen)
