@@ -30,13 +30,20 @@ def act_on_each(
 
 
 class LookOnly(ModelAdmin[Any]):
-    """Rows that only the machinery writes."""
+    """Rows that only the machinery writes, and takes away: a Terraform run that is deleted would give up its lock."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """What actions with ``permissions=["operate"]`` ask for: the right to change such rows, if not by hand."""
+        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
 
 @register(IdempotencyKey)

@@ -70,12 +70,12 @@ class RunAdmin(LookOnly):
     inlines = (StepInline,)
     actions = ("cancel", "run_again")
 
-    @admin.action(description="Cancel")
+    @admin.action(description="Cancel", permissions=["operate"])
     def cancel(self, request: HttpRequest, rows: QuerySet[Run]) -> None:
         by = current_user(request)
         act_on_each(request, self, rows, lambda r: services.run_cancel(run=r, by=by), "Cancelling")
 
-    @admin.action(description="Run again, as its owner")
+    @admin.action(description="Run again, as its owner", permissions=["operate"])
     def run_again(self, request: HttpRequest, rows: QuerySet[Run]) -> None:
         act_on_each(request, self, rows, lambda r: services.run_again(run=r, by=r.owner), "Started again")
 
@@ -98,7 +98,7 @@ class StepAdmin(LookOnly):
     list_select_related = ("run", "workspace")
     actions = ("hand_out_again",)
 
-    @admin.action(description="Hand out again (lost on the way)")
+    @admin.action(description="Hand out again (lost on the way)", permissions=["operate"])
     def hand_out_again(self, request: HttpRequest, rows: QuerySet[Step]) -> None:
         act_on_each(request, self, rows, lambda s: dispatch.step_return(step=s), "Back in the backlog")
 
@@ -119,7 +119,7 @@ class OutboxAdmin(LookOnly):
     list_select_related = ("step", "workspace")
     actions = ("send_now",)
 
-    @admin.action(description="Send now")
+    @admin.action(description="Send now", permissions=["operate"])
     def send_now(self, request: HttpRequest, rows: QuerySet[Outbox]) -> None:
         act_on_each(request, self, rows, lambda o: dispatch.outbox_send(outbox_ids=[o.pk]), "Sent")
 

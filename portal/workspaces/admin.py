@@ -54,26 +54,26 @@ class WorkspaceAdmin(admin.ModelAdmin[Workspace]):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    @admin.action(description="Apply again (build what is missing, mend drift)")
+    @admin.action(description="Apply again (build what is missing, mend drift)", permissions=["change"])
     def apply_again(self, request: HttpRequest, rows: QuerySet[Workspace]) -> None:
         by = current_user(request)
         act_on_each(request, self, rows, lambda w: services.workspace_apply(workspace=w, by=by), "Apply queued")
 
-    @admin.action(description="Stop the instances")
+    @admin.action(description="Stop the instances", permissions=["change"])
     def stop(self, request: HttpRequest, rows: QuerySet[Workspace]) -> None:
         by = current_user(request)
         act_on_each(request, self, rows, lambda w: services.workspace_stop(workspace=w, by=by), "Stopping")
 
-    @admin.action(description="Start the instances")
+    @admin.action(description="Start the instances", permissions=["change"])
     def start(self, request: HttpRequest, rows: QuerySet[Workspace]) -> None:
         by = current_user(request)
         act_on_each(request, self, rows, lambda w: services.workspace_start(workspace=w, by=by), "Starting")
 
-    @admin.action(description="Compare with what EC2 says now")
+    @admin.action(description="Compare with what EC2 says now", permissions=["change"])
     def look_again(self, request: HttpRequest, rows: QuerySet[Workspace]) -> None:
         act_on_each(request, self, rows, lambda w: instances_compare(workspace=w), "Looked at")
 
-    @admin.action(description="Destroy, keep the data")
+    @admin.action(description="Destroy, keep the data", permissions=["change"])
     def destroy_keep_data(self, request: HttpRequest, rows: QuerySet[Workspace]) -> None:
         by = current_user(request)
         act_on_each(request, self, rows, lambda w: services.workspace_destroy(workspace=w, by=by), "Destroy queued")
@@ -111,19 +111,15 @@ class TerraformRunAdmin(LookOnly):
     inlines = (LineInline,)
     actions = ("cancel", "run_again")
 
-    @admin.action(description="Cancel")
+    @admin.action(description="Cancel", permissions=["operate"])
     def cancel(self, request: HttpRequest, rows: QuerySet[TerraformRun]) -> None:
         by = current_user(request)
         act_on_each(request, self, rows, lambda r: terraform_runs.terraform_run_cancel(run=r, by=by), "Cancelling")
 
-    @admin.action(description="Run again")
+    @admin.action(description="Run again", permissions=["operate"])
     def run_again(self, request: HttpRequest, rows: QuerySet[TerraformRun]) -> None:
         by = current_user(request)
-
-        def again(run: TerraformRun) -> None:
-            terraform_runs.terraform_run_request(workspace=run.workspace, operation=run.operation, by=by)
-
-        act_on_each(request, self, rows, again, "Queued")
+        act_on_each(request, self, rows, lambda r: terraform_runs.terraform_run_again(run=r, by=by), "Queued")
 
 
 @admin.register(Instance)

@@ -61,6 +61,19 @@ def terraform_run_request(
     return run
 
 
+def terraform_run_again(*, run: TerraformRun, by: User | None) -> TerraformRun:
+    """Ask for the same once more. What destroys is repeated only while nothing else was done since, and it did not
+    get through: the workspace may have been built anew."""
+    later = run.workspace.terraform_runs.filter(created_at__gt=run.created_at).exists()
+    if run.operation != _Operation.APPLY and (later or run.state == _State.SUCCEEDED):
+        raise Conflict(
+            f"{run.workspace} is not destroyed again by what was asked for earlier.",
+            code="outdated_run",
+            hint="Destroy it anew, from the list of workspaces.",
+        )
+    return terraform_run_request(workspace=run.workspace, operation=run.operation, by=by)
+
+
 def _locked(workspace: Workspace) -> Conflict:
     holder_id = Workspace.objects.values_list("active_run_id", flat=True).get(pk=workspace.pk)
     holder = TerraformRun.objects.select_related("requested_by").filter(pk=holder_id).first()

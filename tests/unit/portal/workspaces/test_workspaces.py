@@ -262,6 +262,28 @@ def test_a_living_workers_run_is_left_alone(made: Workspace) -> None:
     assert terraform_runs.terraform_runs_sweep() == 0
 
 
+@pytest.mark.parametrize("operation", ["destroy", "destroy_data"])
+def test_what_destroyed_once_does_not_destroy_what_was_built_since(
+    made: Workspace, owner: User, operation: str
+) -> None:
+    ended(made)
+    old = terraform_runs.terraform_run_request(workspace=made, operation=operation, by=owner)
+    failed = ended(made, "failed", OrcaError("denied"))
+    old.refresh_from_db()
+    again = terraform_runs.terraform_run_again(run=old, by=owner)
+    assert again.operation == operation
+    ended(failed)
+    again.refresh_from_db()
+    with pytest.raises(Conflict):
+        terraform_runs.terraform_run_again(run=again, by=owner)
+    services.workspace_apply(workspace=Workspace.objects.get(pk=made.pk), by=owner)
+    assert ended(made).state == "applying"
+    for run in (old, again):
+        with pytest.raises(Conflict) as caught:
+            terraform_runs.terraform_run_again(run=run, by=owner)
+        assert caught.value.code == "outdated_run"
+
+
 def test_a_failed_update_leaves_a_running_workspace_usable(made: Workspace, owner: User) -> None:
     ended(made)
     Workspace.objects.update(state="ready")
