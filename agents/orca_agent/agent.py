@@ -82,7 +82,7 @@ class Agent:
             journal=journal,
             environment=self._environment,
         )
-        recovery.return_messages(leftovers, journal, parts.tasks, bucket, parts.reporter.emit)
+        recovery.return_messages(leftovers, journal, parts.tasks, parts.ended, parts.reporter.emit)
         parts.start(self._version, lambda desired: self._apply(parts, desired))
         if self._version != release.DEVELOPMENT:
             release.remove_others(layout.releases, self._version)

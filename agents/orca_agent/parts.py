@@ -10,6 +10,7 @@ from agents.orca_agent import authorized_keys
 from agents.orca_agent.account import Account
 from agents.orca_agent.cloud.access import Cloud
 from agents.orca_agent.desired import DesiredState
+from agents.orca_agent.ended import Ended
 from agents.orca_agent.events import InstanceStopping
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.instance import Instance
@@ -67,6 +68,7 @@ class Parts:
         self.warm = WarmServer(account, base_environment(account, {}))
         environments = EnvironmentStore(layout.environments, account)
         environments.remove_unfinished()
+        self.ended = Ended(layout.journal)
         around = Surroundings(
             layout=layout,
             account=account,
@@ -76,6 +78,7 @@ class Parts:
             environments=environments,
             warm=self.warm,
             emit=self.reporter.emit,
+            ended=self.ended,
             boot_id=instance.boot_id,
             slots=settings.slots,
             passed_on=passed_on(environment),

@@ -8,14 +8,14 @@ import signal
 import time
 from typing import Callable, Final, List
 
-from agents.orca_agent.cloud.bucket import Bucket
 from agents.orca_agent.cloud.errors import CloudError
 from agents.orca_agent.cloud.queue import Queue
+from agents.orca_agent.ended import Ended
 from agents.orca_agent.events import Event
 from agents.orca_agent.journal import Guard, Journal, Record, this_machine
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.steps import processes
-from agents.orca_agent.steps.result import earlier_result, finish_unstarted
+from agents.orca_agent.steps.result import finish_unstarted
 from agents.orca_agent.work import LEFT_BEHIND
 
 log = logging.getLogger(__name__)
@@ -59,17 +59,14 @@ def _end(guard: Guard) -> None:
 
 
 def return_messages(
-    records: List[Record], journal: Journal, queue: Queue, bucket: Bucket, emit: Callable[[Event], object]
+    records: List[Record], journal: Journal, queue: Queue, ended: Ended, emit: Callable[[Event], object]
 ) -> None:
     """Let the messages be received again at once; tell the end of steps whose messages are gone."""
     for record in records:
         if record.acknowledged:
             for key in record.steps:
-                earlier = earlier_result(bucket, key)
-                if earlier is None:
-                    finish_unstarted(bucket, emit, key, LEFT_BEHIND)
-                else:
-                    emit(earlier)
+                if key not in ended:
+                    finish_unstarted(ended, emit, key, LEFT_BEHIND)
             journal.remove(record.message)
             continue
         journal.remove(record.message)  # first: the message may come back to us at once, with a new record

@@ -14,6 +14,7 @@ from agents.orca_agent.protocol import (
     MAX_ENVELOPE_BYTES,
     Event,
     StepLog,
+    StepStarted,
     TooLarge,
     envelope_bytes,
     event_text,
@@ -21,6 +22,10 @@ from agents.orca_agent.protocol import (
 from agents.orca_agent.spool import Spool
 
 log = logging.getLogger(__name__)
+
+# Seconds: what may wait for company before it is sent, and the least between two sendings while there is much to tell.
+GATHER: Final = 0.02
+BEATS_APART: Final = 1.0
 
 ROOM: Final = MAX_ENVELOPE_BYTES - 2_000
 MOST: Final = 500
@@ -51,6 +56,9 @@ class Reporter:
         self._clock = clock
         self._changed = threading.Condition()
         self._next_beat = clock()
+        self._last_beat = float("-inf")
+        self._last_sent = float("-inf")
+        self._urgent = False
         self._deadline: Optional[float] = None
         self._most = MOST
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
@@ -64,12 +72,13 @@ class Reporter:
             return
         self._spool.append(event_text(event))
         with self._changed:
+            self._urgent = self._urgent or not isinstance(event, (StepStarted, StepLog))
             self._changed.notify()
 
     def beat(self) -> None:
         """Send a heartbeat soon, because something has changed."""
         with self._changed:
-            self._next_beat = self._clock()
+            self._next_beat = min(self._next_beat, max(self._clock(), self._last_beat + BEATS_APART))
             self._changed.notify()
 
     def close(self, timeout: float) -> bool:
@@ -105,13 +114,25 @@ class Reporter:
                 if self._deadline is not None:
                     return False
                 self._changed.wait(self._next_beat - self._clock())
+            self._gather()
             return not self._is_late()
+
+    def _gather(self) -> None:
+        """Wait a moment for company: a beginning may be followed by its end at once, and an end by many others."""
+        until = self._clock() + GATHER if not self._urgent else self._last_sent + GATHER
+        while self._deadline is None and self._clock() < until:
+            self._changed.wait(until - self._clock())
+            if self._urgent:
+                until = min(until, self._last_sent + GATHER)
+        self._urgent = False
 
     def _send_some(self) -> None:
         lines = self._choose()
         with self._changed:
             beat_due = self._clock() >= self._next_beat
+            self._last_sent = self._clock()
             if beat_due:
+                self._last_beat = self._clock()
                 self._next_beat = self._clock() + HEARTBEAT_SECONDS
         texts = [*lines, event_text(self._heartbeat())] if beat_due else lines
         try:
@@ -121,7 +142,7 @@ class Reporter:
                 self._set_aside(lines, error)
                 return
             if beat_due:
-                self.beat()
+                self._next_beat = self._last_beat
             raise
         self._most = MOST
         self._spool.confirm(lines)

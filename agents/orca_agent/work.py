@@ -7,16 +7,16 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Callable, Deque, Dict, Final, FrozenSet, List, Optional, Tuple
+from typing import Callable, Deque, Dict, Final, FrozenSet, List, Tuple
 
 from agents.orca_agent.cloud.errors import CloudError
 from agents.orca_agent.cloud.queue import Message, Queue
-from agents.orca_agent.events import FAILED, LOST, Reason, RunningStep, StepFinished
+from agents.orca_agent.events import FAILED, LOST, Reason, RunningStep
 from agents.orca_agent.fields import ProtocolError
 from agents.orca_agent.journal import Guard, Journal, Record, StepKey, this_machine
 from agents.orca_agent.orders import AnyTask, InvalidTask, parse_tasks
 from agents.orca_agent.steps.control import HANDED_BACK, StepControl
-from agents.orca_agent.steps.result import earlier_result, finish_unstarted
+from agents.orca_agent.steps.result import finish_unstarted
 from agents.orca_agent.steps.runner import Surroundings, run_step
 from agents.orca_agent.steps.verdict import STOPPED, Verdict
 
@@ -167,21 +167,19 @@ class Work:
 
     def _run(self, job: Job) -> None:
         try:
-            told = self._run_or_tell(job) is not None
+            told = self._run_or_tell(job)
         except Exception:
             log.exception("step %s", job.task.step)
             verdict = Verdict(FAILED, Reason.AGENT_FAILED, "The agent met an error of its own.")
-            told = self._tell_end(job, verdict) is not None
+            told = self._tell_end(job, verdict)
         self._end(job, told=told)
 
-    def _run_or_tell(self, job: Job) -> Optional[StepFinished]:
+    def _run_or_tell(self, job: Job) -> bool:
+        """Whether the end has been told; not that of a step that is handed back."""
         if job.control.reason == HANDED_BACK:
-            return None
-        if job.delivery.message.receives > 1:
-            earlier = earlier_result(self._around.bucket, job.key)
-            if earlier is not None:
-                self._around.emit(earlier)
-                return earlier
+            return False
+        if job.key in self._around.ended:  # the message came once more
+            return True
         if isinstance(job.task, InvalidTask):
             return self._tell_end(job, Verdict(FAILED, Reason.TASK_INVALID, job.task.problem))
         with self._changed:
@@ -192,10 +190,11 @@ class Work:
         def started(pid: int, start: int, session: int) -> None:
             self._journal.guard(job.delivery.record, job.task.step, Guard(pid, start, session))
 
-        return run_step(self._around, job.task, job.control, started)
+        return run_step(self._around, job.task, job.control, started) is not None
 
-    def _tell_end(self, job: Job, verdict: Verdict) -> StepFinished:
-        return finish_unstarted(self._around.bucket, self._around.emit, job.key, verdict)
+    def _tell_end(self, job: Job, verdict: Verdict) -> bool:
+        finish_unstarted(self._around.ended, self._around.emit, job.key, verdict)
+        return True
 
     def _end(self, job: Job, *, told: bool) -> None:
         delivery = job.delivery
@@ -218,7 +217,7 @@ class Work:
         """The message of a delivery whose tasks have all ended, or were all stopped, leaves our hands."""
         if delivery.record.acknowledged:
             for key in delivery.untold:
-                finish_unstarted(self._around.bucket, self._around.emit, key, LEFT_BEHIND)
+                finish_unstarted(self._around.ended, self._around.emit, key, LEFT_BEHIND)
         elif delivery.untold:
             self._give_back(delivery.message.receipt)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import pwd
 import stat
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agents.orca_agent import build
-from agents.orca_agent.ids import new_id
 from agents.orca_agent.protocol import (
     Desired,
     InstanceRegistered,
@@ -23,7 +21,6 @@ from agents.orca_agent.protocol import (
     StepFinished,
     StepLog,
     StepStarted,
-    event_json,
     tasks_body,
 )
 
@@ -89,19 +86,18 @@ def test_a_killed_agents_steps_die_with_it(own_agent: Own, moto_cloud: MotoCloud
 
 
 def test_a_step_that_has_ended_does_not_run_again(own_agent: Own, moto_cloud: MotoCloud) -> None:
-    """The agent was killed between leaving the result and deleting the message."""
+    """The agent was killed between telling the end and deleting the message."""
     agent, events = own_agent
-    task = moto_cloud.run("print('again')")
-    receive = moto_cloud.sqs.receive_message
-    assert receive(QueueUrl=moto_cloud.tasks_url, VisibilityTimeout=0)["Messages"]
-    now = time.time()
-    ended = StepFinished(new_id(), now, task.run, task.step, 1, "failed", 3, None, "exit_code", "earlier", now, now)
-    key = f"runs/{task.run}/{task.step}/1/result.json"
-    moto_cloud.s3.put_object(Bucket=moto_cloud.bucket, Key=key, Body=json.dumps(event_json(ended)).encode())
+    task = moto_cloud.run("print('once')")
     agent.start()
-    assert events.finished(task) == ended
-    assert events.of(StepStarted, task.step) == []
+    finished = events.finished(task)
     until("the message is gone", lambda: moto_cloud.depth() == (0, 0))
+    agent.kill()
+    moto_cloud.send(tasks_body([task]), group=task.run)
+    agent.start()
+    until("the message is gone again", lambda: moto_cloud.depth() == (0, 0))
+    assert events.of(StepFinished, task.step) == [finished]
+    assert len(events.of(StepStarted, task.step)) == 1
 
 
 def test_a_stopped_agent_lets_steps_end_and_gives_the_others_back(own_agent: Own, moto_cloud: MotoCloud) -> None:
@@ -129,8 +125,8 @@ def test_events_outlive_a_lost_queue_and_a_killed_agent(own_agent: Own, moto_clo
     events.wait(InstanceRegistered)
     moto_cloud.sqs.delete_queue(QueueUrl=moto_cloud.events_url)
     task = moto_cloud.run("print('unheard')")
-    result = f"runs/{task.run}/{task.step}/1/result.json"
-    until("the step has ended", lambda: result in moto_cloud.keys(result))
+    log = f"runs/{task.run}/{task.step}/1/log.txt"
+    until("the step has ended", lambda: log in moto_cloud.keys(log))
     until("the message is gone", lambda: moto_cloud.depth() == (0, 0))
     agent.kill()
     moto_cloud.sqs.create_queue(QueueName=moto_cloud.events_url.rpartition("/")[2])

@@ -21,7 +21,6 @@ from agents.orca_agent.protocol import (
     StepStarted,
     Task,
     event_json,
-    parse_event,
     tasks_body,
 )
 
@@ -88,7 +87,6 @@ def test_a_step_leaves_its_log_its_outputs_and_its_result(shared_agent: Shared) 
     assert sorted(line.split(" ", 1)[1] for line in log) == ["err trouble", "out hello a b "]
     assert finished.log.lines == 2
     assert not finished.log.truncated
-    assert parse_event(json.loads(cloud.get(f"{prefix}result.json"))) == finished
     started = events.wait(StepStarted, task.step)
     assert started.boot_id == events.wait(InstanceRegistered).boot_id
     assert events.seen.index(started) < events.seen.index(finished)

@@ -1,15 +1,13 @@
-"""How an attempt ended, kept in the bucket: the marker by which a message that comes twice does not run twice."""
+"""How an attempt ended: said once, and remembered, so that a message that comes twice does not run twice."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from dataclasses import replace
-from typing import Callable, Optional
+from typing import Callable
 
-from agents.orca_agent.cloud.bucket import Bucket
-from agents.orca_agent.cloud.errors import CloudError
+from agents.orca_agent.ended import Ended
 from agents.orca_agent.events import MAX_MESSAGE, Event, LogSummary, StepFinished, event_json, parse_event
 from agents.orca_agent.fields import Malformed
 from agents.orca_agent.ids import new_id
@@ -37,19 +35,15 @@ def presentable(finished: StepFinished) -> StepFinished:
     return finished
 
 
-def report(bucket: Bucket, emit: Emit, finished: StepFinished) -> StepFinished:
-    """Leave the marker that keeps the step from running twice, then say how it ended."""
+def report(ended: Ended, emit: Emit, finished: StepFinished) -> StepFinished:
+    """Say how an attempt ended, then remember that it has been said."""
     finished = presentable(finished)
-    key = result_prefix(finished.run, finished.step, finished.attempt) + "result.json"
-    try:
-        bucket.put(key, json.dumps(event_json(finished)).encode(), "application/json")
-    except CloudError as error:
-        log.warning("the result of step %s could not be stored: %s", finished.step, error)
     emit(finished)
+    ended.add(StepKey(finished.run, finished.step, finished.attempt))
     return finished
 
 
-def finish_unstarted(bucket: Bucket, emit: Emit, key: StepKey, verdict: Verdict) -> StepFinished:
+def finish_unstarted(ended: Ended, emit: Emit, key: StepKey, verdict: Verdict) -> StepFinished:
     """Report the end of a step that never ran here, or that nobody can tell about any more."""
     now = time.time()
     finished = StepFinished(
@@ -66,19 +60,4 @@ def finish_unstarted(bucket: Bucket, emit: Emit, key: StepKey, verdict: Verdict)
         started_at=now,
         finished_at=now,
     )
-    return report(bucket, emit, finished)
-
-
-def earlier_result(bucket: Bucket, key: StepKey) -> Optional[StepFinished]:
-    """How this attempt ended, if it has ended before and its message came once more."""
-    try:
-        stored = bucket.get(result_prefix(key.run, key.step, key.attempt) + "result.json")
-        event = parse_event(json.loads(stored.body))
-    except (CloudError, ValueError, RecursionError):
-        return None
-    same = isinstance(event, StepFinished) and (event.run, event.step, event.attempt) == (
-        key.run,
-        key.step,
-        key.attempt,
-    )
-    return event if same and isinstance(event, StepFinished) else None
+    return report(ended, emit, finished)

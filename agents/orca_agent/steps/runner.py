@@ -15,6 +15,7 @@ from typing import BinaryIO, Callable, ContextManager, Final, List, Mapping, Opt
 from agents.orca_agent.account import Account
 from agents.orca_agent.cloud.bucket import Bucket
 from agents.orca_agent.cloud.errors import CloudError
+from agents.orca_agent.ended import Ended
 from agents.orca_agent.events import (
     FAILED,
     SUCCEEDED,
@@ -60,6 +61,7 @@ class Surroundings:
     environments: environments.EnvironmentStore
     warm: Optional[WarmStarter]
     emit: Callable[[Event], object]
+    ended: Ended
     boot_id: str
     slots: int
     passed_on: Mapping[str, str]
@@ -120,7 +122,7 @@ class _StepRun:
             outputs_truncated=stored.over_limit > 0 or not stored.listed_all,
             boot_id=self.around.boot_id,
         )
-        return report(self.around.bucket, self.around.emit, finished)
+        return report(self.around.ended, self.around.emit, finished)
 
     def _verdict(self, started: Started) -> Verdict:
         """How preparing and running went, whatever happened there."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from agents.orca_agent.ended import Ended
 from agents.orca_agent.events import Event, StepFinished
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.journal import Guard, Journal, Record, StepKey, this_machine
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.recovery import end_leftovers, return_messages
 from agents.orca_agent.steps import processes
-from agents.orca_agent.steps.result import finish_unstarted
-from agents.orca_agent.steps.verdict import Verdict
-from tests.unit.agents.orca_agent.doubles import MemoryBucket, MemoryQueue
+from tests.unit.agents.orca_agent.doubles import MemoryQueue
 
 
 def key() -> StepKey:
@@ -65,7 +64,7 @@ def test_messages_are_returned_and_forgotten(tmp_path: Path) -> None:
     journal, queue = Journal(tmp_path), MemoryQueue()
     record = Record("m", "receipt", "machine", (key(),))
     journal.write(record)
-    return_messages([record], journal, queue, MemoryBucket(), lambda event: None)
+    return_messages([record], journal, queue, Ended(tmp_path), lambda event: None)
     assert (queue.visibility, journal.read_all()) == ([("receipt", 0)], [])
 
 
@@ -73,19 +72,19 @@ def test_a_queue_that_fails_does_not_stop_the_start(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     record = Record("m", "receipt", "machine", (key(),))
     journal.write(record)
-    return_messages([record], journal, MemoryQueue(fail=True), MemoryBucket(), lambda event: None)
+    return_messages([record], journal, MemoryQueue(fail=True), Ended(tmp_path), lambda event: None)
     assert journal.read_all() == []
 
 
-def test_acknowledged_steps_are_told_as_lost_or_as_they_had_ended(tmp_path: Path) -> None:
-    journal, queue, bucket = Journal(tmp_path), MemoryQueue(), MemoryBucket()
+def test_acknowledged_steps_that_had_not_ended_are_told_as_lost(tmp_path: Path) -> None:
+    journal, queue, ended = Journal(tmp_path), MemoryQueue(), Ended(tmp_path)
     events: list[Event] = []
-    lost, ended = key(), key()
-    earlier = finish_unstarted(bucket, lambda event: None, ended, Verdict("succeeded", "completed", "", 0))
-    record = Record("m", "receipt", "machine", (lost, ended), acknowledged=True)
+    lost, done = key(), key()
+    ended.add(done)
+    record = Record("m", "receipt", "machine", (lost, done), acknowledged=True)
     journal.write(record)
-    return_messages([record], journal, queue, bucket, events.append)
-    assert events[1] == earlier
+    return_messages([record], journal, queue, ended, events.append)
+    assert len(events) == 1
     assert isinstance(events[0], StepFinished)
     assert (events[0].step, events[0].state) == (lost.step, "lost")
     assert (queue.visibility, journal.read_all()) == ([], [])

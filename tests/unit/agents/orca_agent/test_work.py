@@ -14,6 +14,7 @@ import pytest
 from agents.orca_agent import work as work_module
 from agents.orca_agent.account import Account
 from agents.orca_agent.cloud.queue import Message
+from agents.orca_agent.ended import Ended
 from agents.orca_agent.events import Event, StepFinished
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.journal import Journal, StepKey
@@ -54,6 +55,7 @@ class Bench:
             environments=EnvironmentStore(self.layout.environments, account),
             warm=None,
             emit=self.emit,
+            ended=Ended(self.layout.journal),
             boot_id="boot",
             slots=slots,
             passed_on={},
@@ -85,7 +87,7 @@ class Bench:
         if control.reason == HANDED_BACK:
             return None
         key = StepKey(task.run, task.step, task.attempt)
-        return finish_unstarted(around.bucket, around.emit, key, SUCCESS)
+        return finish_unstarted(around.ended, around.emit, key, SUCCESS)
 
     def wait(self, is_so: Callable[[], bool]) -> None:
         until = time.monotonic() + 10
@@ -265,34 +267,16 @@ def test_handing_back_ends_all_and_says_nothing(bench: Bench) -> None:
     assert (bench.events, bench.queue.deleted, len(bench.begun)) == ([], [], 2)
 
 
-def test_a_redelivered_step_with_a_result_is_told_again(bench: Bench) -> None:
-    one = task()
-    bench.accept(one, name="m")
-    bench.released.add(one.step)
-    bench.wait(lambda: bench.queue.deleted == ["receipt-m"])
-    bench.accept(one, name="n", receives=2)
-    bench.wait(lambda: len(bench.events) == 2)
-    assert bench.events[0] == bench.events[1]
-    assert bench.begun == [one.step]
-
-
-@pytest.mark.parametrize("forged", [b"", b"{", b"[]", b'{"kind": "step.finished"}', b"[" * 100_000])
-def test_a_result_that_is_none_does_not_keep_the_step_from_running(bench: Bench, forged: bytes) -> None:
-    one = task()
-    bench.bucket.objects[f"runs/{one.run}/{one.step}/1/result.json"] = forged
-    bench.accept(one, receives=2)
-    bench.wait(lambda: bench.begun == [one.step])
-
-
-def test_a_result_of_another_step_is_none(bench: Bench) -> None:
+@pytest.mark.parametrize("receives", [1, 2])
+def test_a_step_that_has_ended_does_not_run_again(bench: Bench, receives: int) -> None:
     one, other = task(), task()
-    bench.released.add(other.step)
-    bench.accept(other)
-    bench.wait(lambda: len(bench.events) == 1)
-    stored = bench.bucket.objects[f"runs/{other.run}/{other.step}/1/result.json"]
-    bench.bucket.objects[f"runs/{one.run}/{one.step}/1/result.json"] = stored
-    bench.accept(one, receives=2)
-    bench.wait(lambda: one.step in bench.begun)
+    bench.released |= {one.step, other.step}
+    bench.accept(one, name="m")
+    bench.wait(lambda: bench.queue.deleted == ["receipt-m"])
+    bench.accept(one, other, name="n", receives=receives)
+    bench.wait(lambda: bench.queue.deleted == ["receipt-m", "receipt-n"])
+    assert bench.begun == [one.step, other.step]
+    assert [event.step for event in bench.events if isinstance(event, StepFinished)] == [one.step, other.step]
 
 
 def test_a_message_that_cannot_be_read_stays_hidden(bench: Bench) -> None:
