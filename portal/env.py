@@ -8,6 +8,7 @@ environment is silent.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,14 @@ def switch(name: str, default: bool) -> bool:
 def words(name: str, default: list[str]) -> list[str]:
     """A comma-separated list."""
     return list(_read(_env.list, name, "a comma-separated list", default))
+
+
+def rate(name: str, default: str) -> str:
+    """So many in a second, minute, hour or day: ``30/min``."""
+    value = text(name, default)
+    if not re.fullmatch(r"[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)", value):
+        raise ImproperlyConfigured(f"{name} is {value!r}: it must be a number and a time, such as 30/min.")
+    return value
 
 
 def database(name: str, default: str) -> dict[str, Any]:

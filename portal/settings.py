@@ -206,7 +206,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.ScopedRateThrottle"],
-    "DEFAULT_THROTTLE_RATES": {"login": env.text("ORCA_TOKEN_RATE", "30/min")},
+    "DEFAULT_THROTTLE_RATES": {"login": env.rate("ORCA_TOKEN_RATE", "30/min")},
     "EXCEPTION_HANDLER": "portal.core.api.problem_response",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }

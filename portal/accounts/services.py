@@ -76,6 +76,7 @@ def api_token_add(*, owner: User, name: str, days: int | None = None) -> tuple[A
     if days is not None and not 1 <= days <= LONGEST_TOKEN_DAYS:
         message = f"A token lasts from 1 to {LONGEST_TOKEN_DAYS} days."
         raise Invalid(message, fields={"days": message})
+    ApiToken.objects.filter(user=owner, expiry__lte=timezone.now()).delete()  # they are listed nowhere any more
     if ApiToken.objects.filter(user=owner).count() >= MOST_API_TOKENS:
         raise LimitReached(f"You have {MOST_API_TOKENS} tokens. Remove one first.", code="too_many_tokens")
     digest, text = get_digest_token()

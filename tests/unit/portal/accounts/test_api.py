@@ -149,6 +149,15 @@ def test_a_token_can_expire(owner: User) -> None:
     assert_problem(log_in(days=0), 400, "invalid")
 
 
+def test_tokens_that_have_run_out_leave_room_for_others(owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.accounts.services.MOST_API_TOKENS", 2)
+    assert [log_in(days=1).status_code for _ in range(2)] == [201, 201]
+    assert_problem(log_in(days=1), 429, "too_many_tokens")
+    ApiToken.objects.update(expiry=timezone.now() - timedelta(seconds=1))
+    assert log_in().status_code == 201
+    assert ApiToken.objects.count() == 1
+
+
 def test_a_wrong_password_and_an_unknown_address_read_the_same(owner: User) -> None:
     wrong = assert_problem(log_in(password="wrong"), 401, "login_failed")
     unknown = assert_problem(log_in(email="nobody@example.org"), 401, "login_failed")
