@@ -7,6 +7,7 @@ applied in one transaction: what they say of a step is put together in memory an
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -118,7 +119,7 @@ def _heartbeats_note(workspace: Workspace, reports: Sequence[Report]) -> None:
 
 
 def _instant(at: float) -> datetime:
-    return min(datetime.fromtimestamp(max(at, 0), UTC), timezone.now())
+    return datetime.fromtimestamp(min(max(at, 0.0), time.time()), UTC)
 
 
 @dataclass

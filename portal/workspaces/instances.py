@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -86,7 +87,7 @@ def instance_stopping(*, workspace: Workspace, instance_id: str, event: protocol
 
 def _instant(at: float) -> datetime:
     """A reported time, never in the future: a clock that runs ahead must not make an instance immortal."""
-    return min(datetime.fromtimestamp(max(at, 0), UTC), timezone.now())
+    return datetime.fromtimestamp(min(max(at, 0.0), time.time()), UTC)
 
 
 def _reporting(workspace: Workspace) -> None:
