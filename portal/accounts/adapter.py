@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
@@ -15,10 +17,26 @@ from django.utils.encoding import force_bytes
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    """Leaves counting wrong passwords to django-axes, which answers 429 and says for how long."""
+    """Leaves counting wrong passwords to django-axes, which answers 429 and says for how long.
+
+    Links in mails name the address that people use: whoever asks for somebody's mail chooses the ``Host`` of that
+    request, and with it where the secret in the link would go.
+    """
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Nothing: allauth's own limit would hide the lock-out behind a form error."""
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """allauth's, with every host replaced."""
+        ours: dict[str, Any] = {name: _public(value) for name, value in context.items() if name.endswith("_url")}
+        ours["public_url"] = settings.PUBLIC_URL
+        ours["current_site"] = SimpleNamespace(name="Orca", domain=urlsplit(settings.PUBLIC_URL).netloc)
+        super().send_mail(template_prefix, email, context | ours)
+
+
+def _public(address: str) -> str:
+    public, wanted = urlsplit(settings.PUBLIC_URL), urlsplit(address)
+    return urlunsplit((public.scheme, public.netloc, wanted.path, wanted.query, wanted.fragment))
 
 
 class MfaAdapter(DefaultMFAAdapter):

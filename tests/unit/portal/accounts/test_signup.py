@@ -14,6 +14,7 @@ from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.core import mail
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from portal.accounts.models import User
@@ -88,6 +89,35 @@ def test_a_forgotten_password_is_replaced_by_mail(owner: User) -> None:
     browser.post(address, {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
     assert not _lets_in(PASSWORD)
     assert _lets_in(NEW_PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("route", "form", "path"),
+    [
+        ("account_reset_password", {"email": "ada@example.org"}, "/accounts/password/reset/key/"),
+        ("account_reset_password", {"email": "nobody@example.org"}, "/accounts/signup/"),
+        (
+            "account_signup",
+            {"email": "new@example.org", "password1": PASSWORD, "password2": PASSWORD},
+            "/accounts/confirm-email/",
+        ),
+        (
+            "account_signup",
+            {"email": "ada@example.org", "password1": PASSWORD, "password2": PASSWORD},
+            "/accounts/password/reset/",
+        ),
+    ],
+)
+def test_a_link_in_a_mail_leads_to_the_public_address_whatever_host_was_asked(
+    owner: User, settings: Settings, route: str, form: dict[str, str], path: str
+) -> None:
+    settings.PUBLIC_URL = "https://orca.example.org"
+    Client().post(reverse(route), form, headers={"Host": "localhost:1337"})
+    body = str(mail.outbox[-1].body)
+    links = re.findall(r"https?://\S+", body)
+    assert links[0].startswith(f"https://orca.example.org{path}")
+    assert links[1:] == ["https://orca.example.org/"]
+    assert "localhost" not in body
 
 
 def _lets_in(password: str) -> bool:
