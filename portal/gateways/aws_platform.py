@@ -105,8 +105,9 @@ def _events_ensure(region: str) -> None:
         QueueUrl=url,
         Attributes={
             "MessageRetentionPeriod": str(14 * _DAY),
-            "VisibilityTimeout": "15",
-            "RedrivePolicy": json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 20}),
+            # What a killed relay had in its hands comes again after this; applying takes a fraction of it.
+            "VisibilityTimeout": "5",
+            "RedrivePolicy": json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 50}),
         },
     )
 

@@ -30,7 +30,7 @@ AHEAD = 2
 MOST_AHEAD = 400
 PACK = 10
 PACK_BYTES = 24_000
-CLAIM = timedelta(seconds=30)
+CLAIM = timedelta(seconds=10)
 SWEPT = 200
 
 
@@ -237,10 +237,7 @@ def task_of(step: Step, attempt: int) -> protocol.Task:
 
 def outbox_sweep() -> int:
     """Send what could not be sent when it was written; how many. A workspace that is gone gets nothing any more."""
-    late = timezone.now() - timedelta(seconds=5)
-    due = Outbox.objects.filter(
-        Q(claimed_until=None) | Q(claimed_until__lt=timezone.now()), sent_at=None, created_at__lt=late
-    )
+    due = Outbox.objects.filter(Q(claimed_until=None) | Q(claimed_until__lt=timezone.now()), sent_at=None)
     due.exclude(step__state__in=OPEN).delete()
     ids = (
         due.filter(workspace__state__in=[*Workspace.ALIVE]).order_by("created_at").values_list("pk", flat=True)[:SWEPT]

@@ -10,16 +10,17 @@ import logging
 import threading
 from collections.abc import Sequence
 
-from django.db import DatabaseError, OperationalError, close_old_connections
+from django.db import DatabaseError, OperationalError, close_old_connections, connection
 
 from agents.orca_agent import protocol
 from portal.core.errors import CloudFault
 from portal.gateways import aws_queue
+from portal.pipelines import dispatch
 from portal.pipelines.reports import Overtaken, envelope_open, envelopes_apply
 
 logger = logging.getLogger(__name__)
 WAIT_SECONDS = 10
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 1.0
 
 
 class Relay:
@@ -28,23 +29,31 @@ class Relay:
     def __init__(self, stopping: threading.Event) -> None:
         self.stopping = stopping
         self.pause = FIRST_PAUSE
+        self.well = False
 
     def run(self) -> None:
         """Go on until told to stop; faults pass, with pauses that grow."""
         logger.info("the relay listens")
         while not self.stopping.is_set():
             try:
-                self.turn()
-                self.pause = FIRST_PAUSE
+                self.turn() if self.well else self.resume()
             except (CloudFault, DatabaseError) as error:
+                self.well = False
                 logger.warning("the relay waits %.1f s: %s", self.pause, error)
                 self.stopping.wait(self.pause)
                 self.pause = min(self.pause * 2, LONGEST_PAUSE)
         logger.info("the relay has stopped")
 
+    def resume(self) -> None:
+        """The first turn, and the first after a fault: tasks that could not be sent meanwhile wait for no sweep."""
+        self.turn(wait_seconds=0)
+        dispatch.outbox_sweep()
+        self.well, self.pause = True, FIRST_PAUSE
+
     def turn(self, wait_seconds: int = WAIT_SECONDS) -> int:
         """Receive once and apply what came; how many messages. Raises what makes another try worth while."""
         close_old_connections()
+        connection.ensure_connection()  # each receipt in vain brings a message nearer to being put aside
         messages = aws_queue.receive_events(wait_seconds)
         opened: list[tuple[aws_queue.Incoming, protocol.Envelope]] = []
         done: list[aws_queue.Incoming] = []

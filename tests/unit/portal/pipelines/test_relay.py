@@ -19,7 +19,7 @@ from portal.core.ids import new_id
 from portal.gateways import aws_queue
 from portal.gateways.aws_platform import events_queue_url
 from portal.pipelines import relay as relay_module
-from portal.pipelines.models import LogChunk, Run, State, Step
+from portal.pipelines.models import LogChunk, Outbox, Run, State, Step
 from portal.pipelines.relay import Relay
 from portal.pipelines.reports import envelopes_apply
 from portal.workspaces.control import signing_key
@@ -189,3 +189,32 @@ def test_a_queue_that_is_gone_is_waited_for(queue: Queue, monkeypatch: pytest.Mo
     made.run()
     assert pauses == sorted(pauses)
     assert pauses[-1] > pauses[0]
+
+
+def test_tasks_that_could_not_be_sent_go_when_the_cloud_answers_again(
+    queue: Queue, run_started: Press, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping = threading.Event()
+    made = Relay(stopping)
+    run_started()
+    Outbox.objects.update(sent_at=None, claimed_until=None)
+    receive, turns = aws_queue.receive_events, iter([False, True, True])
+
+    def receive_now_and_then(wait_seconds: int) -> list[aws_queue.Incoming]:
+        if next(turns):
+            return receive(0)
+        raise CloudFault("It does not answer.", retryable=True)
+
+    sent: list[bool] = []
+
+    def wait(seconds: float) -> bool:
+        sent.append(Outbox.objects.get().sent_at is not None)
+        return False
+
+    monkeypatch.setattr(stopping, "wait", wait)
+    monkeypatch.setattr(aws_queue, "receive_events", receive_now_and_then)
+    monkeypatch.setattr(relay_module, "close_old_connections", lambda: None)
+    with pytest.raises(StopIteration):
+        made.run()
+    assert sent == [False]
+    assert Outbox.objects.get().sent_at is not None

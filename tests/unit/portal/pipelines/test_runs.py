@@ -10,9 +10,9 @@ import pytest
 
 from agents.orca_agent import protocol
 from portal.accounts.models import User
-from portal.core.errors import Conflict, Invalid
+from portal.core.errors import Conflict, Invalid, NotFound
 from portal.pipelines import dispatch, services
-from portal.pipelines.models import Outbox, Run, ScriptVersion, State, Step
+from portal.pipelines.models import LogChunk, Outbox, Run, ScriptVersion, State, Step
 from portal.workspaces.models import Workspace
 from tests.unit.portal.pipelines.conftest import Agent, only_step, queued_tasks
 
@@ -85,8 +85,9 @@ def test_what_cannot_be_sent_is_sent_by_the_sweep(
     run = run_started()
     assert Outbox.objects.get().sent_at is None
     sqs.create_queue(QueueName=workspace.tasks_queue, Attributes={"FifoQueue": "true"})
-    assert dispatch.outbox_sweep() == 0  # a moment is left to whoever is sending right now
-    Outbox.objects.update(created_at="2020-01-01T00:00:00Z")
+    Outbox.objects.update(claimed_until="2100-01-01T00:00:00Z")
+    assert dispatch.outbox_sweep() == 0  # it is left to whoever is sending it right now
+    Outbox.objects.update(claimed_until=None)
     assert dispatch.outbox_sweep() == 1
     assert dispatch.outbox_sweep() == 0
     assert [task.run for task in queued_tasks(workspace)] == [run.pk]
@@ -143,3 +144,22 @@ def test_equal_uploads_are_one_version(owner: User, version: ScriptVersion) -> N
     )
     assert (same.number, other.number) == (1, 2)
     assert Step.objects.count() == 0
+
+
+def test_a_small_log_is_put_into_the_bucket_when_it_is_asked_for(run_started: Press, agent: Agent) -> None:
+    step = only_step(run_started())
+    with pytest.raises(NotFound):
+        services.log_link(step=step)
+    agent.say(agent.started(step), agent.finished(step, log=protocol.LogSummary(2, 20, False, "")))
+    step.refresh_from_db()
+    with pytest.raises(NotFound, match="on their way"):
+        services.log_link(step=step)
+    agent.say(agent.log(step, 1, "one", "zwölf"))
+    link = services.log_link(step=step)
+    step.refresh_from_db()
+    assert step.log_key == f"runs/{step.run_id}/{step.pk}/1/log.txt"
+    assert step.log_key in link
+    stored = boto3.client("s3").get_object(Bucket=step.workspace.bucket, Key=step.log_key)["Body"].read().decode()
+    assert [line.split(" ", 1)[1] for line in stored.splitlines()] == ["out one", "out zwölf"]
+    LogChunk.objects.all().delete()
+    assert step.log_key in services.log_link(step=step)
