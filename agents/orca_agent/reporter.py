@@ -66,14 +66,15 @@ class Reporter:
     def start(self) -> None:
         self._thread.start()
 
-    def emit(self, event: Event) -> None:
-        """Take an event; it will arrive. Only lines of a log are dropped when far too much waits."""
+    def emit(self, event: Event) -> bool:
+        """Take an event; it will arrive. Only lines of a log are dropped (False) when far too much waits."""
         if isinstance(event, StepLog) and self._spool.full:
-            return
+            return False
         self._spool.append(event_text(event))
         with self._changed:
             self._urgent = self._urgent or not isinstance(event, (StepStarted, StepLog))
             self._changed.notify()
+        return True
 
     def beat(self) -> None:
         """Send a heartbeat soon, because something has changed."""

@@ -402,7 +402,7 @@ class StepLogLink(APIView):
     @extend_schema(responses=LinkOut)
     def get(self, request: Request, run_id: str, step_id: str) -> Response:
         """A link to the whole log, once the step has ended."""
-        return Response({"url": selectors.log_link(_step(request, run_id, step_id))})
+        return Response({"url": services.log_link(step=_step(request, run_id, step_id))})
 
 
 class StepOutputLink(APIView):

@@ -261,11 +261,3 @@ def output_text(step: Step, path: str) -> str:
         most=PREVIEW_BYTES,
     )
     return data.decode("utf-8", "replace")
-
-
-def log_link(step: Step) -> str:
-    """A link to the whole log. Raises ``NotFound`` while the step has not ended."""
-    if not step.log_key:
-        raise NotFound("The whole log is there as soon as the step has ended.")
-    account = account_handle(step.workspace.cloud_account)
-    return aws_storage.link(account, step.workspace.bucket, step.log_key, filename=f"{step.name}-log.txt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -12,14 +13,16 @@ from django.db.models import Max, Min
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.clouds.services import account_handle
 from portal.core.audit import audit
-from portal.core.errors import Conflict, Invalid
+from portal.core.errors import Conflict, Invalid, NotFound
 from portal.core.live import publish_on_commit
 from portal.core.states import move, moved
 from portal.gateways import aws_storage
 from portal.pipelines import dispatch
 from portal.pipelines.bundles import Upload, bundled
 from portal.pipelines.models import OPEN, TRANSITIONS, Run, Script, ScriptVersion, State, Step
+from portal.pipelines.selectors import log_lines
 from portal.workspaces.control import control_changed
 from portal.workspaces.models import Workspace
 
@@ -213,6 +216,30 @@ def run_cancel(*, run: Run, by: User | None = None) -> None:
         run_settle(run_id=run.pk)
         publish_on_commit(f"run:{run.pk}", f"owner:{run.owner_id}")
     run.refresh_from_db()
+
+
+def log_link(*, step: Step) -> str:
+    """A link to the whole log in the bucket, where a small log is put when it is first asked for.
+
+    Raises ``NotFound`` while the step has not ended, ``CloudFault``.
+    """
+    if not step.is_final:
+        raise NotFound("The whole log is there as soon as the step has ended.")
+    account = account_handle(step.workspace.cloud_account)
+    if not step.log_key:
+        lines = list(log_lines(step, most=step.log_lines + 1))
+        if len(lines) < step.log_lines:
+            raise NotFound("The last lines of the log are still on their way.", hint="Ask again in a moment.")
+        text = "".join(f"{_stamp(line.at)} {line.stream} {line.text}\n" for line in lines)
+        key = step.key("log.txt")
+        aws_storage.put_bytes(account, step.workspace.bucket, key, text.encode(), "text/plain; charset=utf-8")
+        Step.objects.filter(pk=step.pk, log_key="").update(log_key=key)
+        step.log_key = key
+    return aws_storage.link(account, step.workspace.bucket, step.log_key, filename=f"{step.name}-log.txt")
+
+
+def _stamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # Of the states that a run's steps have ended in, the one that tells most is the run's.

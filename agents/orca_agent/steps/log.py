@@ -20,6 +20,8 @@ MB: Final = 1024 * 1024
 class StepLogger:
     """For one thread. Lines go to ``file`` and, in batches, to ``emit``; what exceeds the limit is counted.
 
+    ``told_all``: ``emit`` has taken every line (it says False where it drops some).
+
     A line of the file is: time in UTC, stream, text, with a space between.
     """
 
@@ -36,6 +38,7 @@ class StepLogger:
         self._emit = emit
         self._boot_id = boot_id
         self._clock = clock
+        self.told_all = True
         self.masker = Masker(task.secrets.values())
         self._splitters: Dict[str, LineSplitter] = {}
         self._limit = task.limits.log_mb * MB
@@ -77,7 +80,8 @@ class StepLogger:
         now, task = self._clock(), self._task
         first = self._lines - len(self._pending) + 1
         lines = tuple(self._pending)
-        self._emit(StepLog(new_id(now), now, task.run, task.step, task.attempt, first, lines, self._boot_id))
+        event = StepLog(new_id(now), now, task.run, task.step, task.attempt, first, lines, self._boot_id)
+        self.told_all = self._emit(event) is not False and self.told_all
         self._pending = []
         self._pending_bytes = 0
 

@@ -44,6 +44,7 @@ DISK_RESERVE_MB: Final = 512
 SPARE_PROCESSES: Final = 128
 BUILD_SECONDS: Final = 1_800.0
 WARDEN_LATE: Final = 60.0
+SMALL_LOG: Final = 16 * 1024
 
 Started = Callable[[int, int, int], object]
 """Told of a warden's process id and start time, and of the session of what it started."""
@@ -249,9 +250,12 @@ class _StepRun:
         return verdict, stored
 
     def _store_log(self) -> LogSummary:
+        """In the bucket, or nowhere (key "") where its lines, which the portal has, are the whole of it and few."""
         key = self.prefix + "log.txt"
         summary = self.log.finish(key)
         size = os.fstat(self.log_file.fileno()).st_size
+        if size <= SMALL_LOG and self.log.told_all:
+            return replace(summary, key="")
         try:
             self.around.bucket.upload(key, self.log_file.fileno(), size, "text/plain; charset=utf-8")
         except CloudError as error:

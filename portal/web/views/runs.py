@@ -21,7 +21,6 @@ from portal.pipelines.selectors import (
     COUNTED,
     PREVIEW_BYTES,
     log_lines,
-    log_link,
     output_link,
     output_text,
     outputs_of,
@@ -116,10 +115,10 @@ def _step(request: HttpRequest, run_id: str, step_id: str) -> Step:
 @login_required
 @require_GET
 def step_log(request: HttpRequest, run_id: str, step_id: str) -> HttpResponse | StreamingHttpResponse:
-    """The whole log as a file: from the bucket, or what there is of it while the step runs."""
+    """The whole log as a file: from the bucket where it lies there, else what there is of it."""
     step = _step(request, run_id, step_id)
     if step.log_key:
-        return HttpResponseRedirect(log_link(step))
+        return HttpResponseRedirect(services.log_link(step=step))
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in step.name)[:60]
     headers = {"Content-Disposition": f'attachment; filename="{name}-log.txt"'}
     return HttpResponse(_texts(step), content_type="text/plain; charset=utf-8", headers=headers)

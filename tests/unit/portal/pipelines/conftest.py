@@ -104,13 +104,13 @@ class Agent:
         with self.committed(execute=True):
             return envelope_apply(body=body)
 
-    def started(self, step: Step, attempt: int = 1) -> protocol.StepStarted:
+    def started(self, step: Step, attempt: int = 1, *, boot_id: str = "boot") -> protocol.StepStarted:
         return protocol.StepStarted(
-            id=new_id(), at=time.time(), run=step.run_id, step=step.pk, attempt=attempt, boot_id="boot"
+            id=new_id(), at=time.time(), run=step.run_id, step=step.pk, attempt=attempt, boot_id=boot_id
         )
 
     def finished(self, step: Step, state: str = "succeeded", attempt: int = 1, **more: Any) -> protocol.StepFinished:
-        given = {"exit_code": 0, "signal": None, "reason": "completed", "message": ""} | more
+        given = {"exit_code": 0, "signal": None, "reason": "completed", "message": "", "boot_id": "boot"} | more
         now = time.time()
         return protocol.StepFinished(
             id=new_id(),
@@ -124,10 +124,17 @@ class Agent:
             **given,
         )
 
-    def log(self, step: Step, first: int, *texts: str) -> protocol.StepLog:
+    def log(self, step: Step, first: int, *texts: str, boot_id: str = "boot") -> protocol.StepLog:
         lines = tuple(protocol.LogLine("out", time.time(), text) for text in texts)
         return protocol.StepLog(
-            id=new_id(), at=time.time(), run=step.run_id, step=step.pk, attempt=1, first=first, lines=lines
+            id=new_id(),
+            at=time.time(),
+            run=step.run_id,
+            step=step.pk,
+            attempt=1,
+            first=first,
+            lines=lines,
+            boot_id=boot_id,
         )
 
     def heartbeat(self, *steps: Step) -> protocol.InstanceHeartbeat:

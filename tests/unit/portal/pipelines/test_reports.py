@@ -12,9 +12,9 @@ import pytest
 from agents.orca_agent import protocol
 from portal.clouds.models import CloudAccount
 from portal.core.ids import new_id
-from portal.pipelines import selectors
-from portal.pipelines.models import LogChunk, Run, State
-from portal.pipelines.reports import envelope_apply
+from portal.pipelines import reports, selectors
+from portal.pipelines.models import LogChunk, Run, State, Step
+from portal.pipelines.reports import envelope_apply, envelope_open, envelopes_apply
 from portal.workspaces.control import signing_key
 from portal.workspaces.models import Instance, Workspace
 from tests.people import person
@@ -162,3 +162,62 @@ def test_a_clock_that_runs_ahead_does_not_make_an_instance_immortal(agent: Agent
     seen = Instance.objects.get().heartbeat_at
     assert seen is not None
     assert seen.timestamp() <= time.time()
+
+
+def test_what_begins_again_writes_its_log_anew(run_started: Press, agent: Agent) -> None:
+    """The agent was killed and its successor does the same attempt: late lines of the first do not mix in."""
+    step = only_step(run_started())
+    agent.say(agent.started(step, boot_id="first"), agent.log(step, 1, "a", "b", boot_id="first"))
+    late = agent.log(step, 3, "late", boot_id="first")
+    agent.say(agent.started(step, boot_id="second"), agent.log(step, 1, "c", boot_id="second"), late)
+    step.refresh_from_db()
+    assert (step.executions, step.boot_id, step.log_lines) == (2, "second", 1)
+    assert [line.text for line in selectors.log_lines(step)] == ["c"]
+
+
+def test_lines_may_come_before_the_beginning_that_they_belong_to(run_started: Press, agent: Agent) -> None:
+    step = only_step(run_started())
+    begun = agent.started(step)
+    agent.say(agent.log(step, 1, "early"))
+    agent.say(begun)
+    step.refresh_from_db()
+    assert (step.executions, step.state) == (1, State.RUNNING)
+    assert [line.text for line in selectors.log_lines(step)] == ["early"]
+
+
+def test_many_messages_at_once_are_applied_in_one_go(
+    run_started: Press, agent: Agent, workspace: Workspace, django_assert_max_num_queries: Any
+) -> None:
+    steps = [only_step(run_started()) for _ in range(4)]
+    bodies = [
+        protocol.sign_envelope(
+            workspace.pk,
+            agent.instance,
+            [agent.started(step), agent.log(step, 1, "x"), agent.finished(step)],
+            signing_key(workspace),
+            sent_at=time.time(),
+        )
+        for step in steps
+    ]
+    envelopes = [envelope_open(body=body) for body in bodies]
+    with django_assert_max_num_queries(24):  # two of each run's own
+        assert envelopes_apply(envelopes=[*envelopes, *envelopes]) == 12
+    assert list(Run.objects.values_list("state", flat=True)) == [State.SUCCEEDED] * 4
+
+
+def test_a_rival_that_was_quicker_undoes_the_whole(
+    run_started: Press, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = only_step(run_started())
+    write = reports._Book.write
+
+    def overtaken(book: Any) -> Any:
+        Step.objects.filter(pk=step.pk).update(state=State.CANCELLED)
+        return write(book)
+
+    monkeypatch.setattr(reports._Book, "write", overtaken)
+    with pytest.raises(reports.Overtaken):
+        agent.say(agent.started(step), agent.log(step, 1, "x"), agent.finished(step))
+    assert not LogChunk.objects.exists()
+    step.refresh_from_db()
+    assert step.state == State.QUEUED
