@@ -11,8 +11,9 @@ from rest_framework.test import APIClient
 from portal.accounts.models import User
 from portal.pipelines.models import Run, ScriptVersion
 from portal.workspaces.models import Workspace
+from tests.unit.portal.pipelines.conftest import version, workspace
 
-pytest_plugins = ["tests.unit.portal.pipelines.conftest"]
+__all__ = ["version", "workspace"]
 
 URL = "/api/v1/runs/"
 
