@@ -57,7 +57,7 @@ def test_while_it_runs_the_log_can_be_saved_as_far_as_it_goes(browser: Client, r
 def test_the_whole_log_and_outputs_come_from_the_bucket(
     browser: Client, run_made: RunMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views.services, "log_link", lambda *, step: "https://bucket/log")
+    monkeypatch.setattr("portal.pipelines.services.log_link", lambda *, step: "https://bucket/log")
     monkeypatch.setattr(views, "output_link", lambda step, path, inline: f"https://bucket/{path}?{inline}")
     run = run_made(log_key="runs/x/log.txt")
     step = run.steps.get().pk
