@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Callable, Final, Set
 
@@ -18,6 +19,9 @@ from agents.orca_agent.work import Work
 log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 3.0
+# A disk takes a gigabyte a second: so often it is looked at while steps run, and else, in seconds.
+DISK_EVERY: Final = 0.1
+DISK_EVERY_IDLE: Final = 0.5
 MB: Final = 1024 * 1024
 LOW_DISK_MB: Final = 256
 
@@ -49,19 +53,21 @@ class Keeper:
         self._thread.join(30)
 
     def _run(self) -> None:
-        while not self._stop.wait(LOOK_EVERY):
+        due = time.monotonic() + LOOK_EVERY
+        while not self._stop.wait(DISK_EVERY_IDLE if self._work.idle else DISK_EVERY):
             try:
-                self._work.renew()
                 if not self._work.idle:
                     self.spare_disk()
-                self.bury_orphans()
+                if time.monotonic() >= due:
+                    due = time.monotonic() + LOOK_EVERY
+                    self._work.renew()
+                    self.bury_orphans()
             except Exception:
                 log.exception("housekeeping")
 
     def spare_disk(self) -> None:
         """When the disk is nearly full, the step that has most on it must go before the others suffer."""
         if self._free_mb(self._layout.work) < LOW_DISK_MB:
-            log.warning("the disk is nearly full")
             self._work.stop_largest(self._size_of, Reason.DISK_LIMIT)
 
     def _size_of(self, step: str) -> int:

@@ -170,8 +170,7 @@ class Work:
             told = self._run_or_tell(job)
         except Exception:
             log.exception("step %s", job.task.step)
-            verdict = Verdict(FAILED, Reason.AGENT_FAILED, "The agent met an error of its own.")
-            told = self._tell_end(job, verdict)
+            told = self._tell_failure(job)
         self._end(job, told=told)
 
     def _run_or_tell(self, job: Job) -> bool:
@@ -191,6 +190,14 @@ class Work:
             self._journal.guard(job.delivery.record, job.task.step, Guard(pid, start, session))
 
         return run_step(self._around, job.task, job.control, started) is not None
+
+    def _tell_failure(self, job: Job) -> bool:
+        """What cannot even be told happens again: the message goes back, and the slot is free."""
+        try:
+            return self._tell_end(job, Verdict(FAILED, Reason.AGENT_FAILED, "The agent met an error of its own."))
+        except Exception:
+            log.exception("the end of step %s", job.task.step)
+            return False
 
     def _tell_end(self, job: Job, verdict: Verdict) -> bool:
         finish_unstarted(self._around.ended, self._around.emit, job.key, verdict)
@@ -292,11 +299,13 @@ class Work:
         self._end(job, told=False)
 
     def stop_largest(self, sizes: Callable[[str], int], reason: str) -> None:
-        """Stop the running step for which ``sizes`` of its id is greatest."""
+        """End the running step for which ``sizes`` of its id is greatest, at once; none while one is ending for it."""
         with self._changed:
             jobs = [job for job in self._jobs.values() if job.running]
-        if jobs:
-            max(jobs, key=lambda job: sizes(job.task.step)).control.stop(reason, 2.0)
+        if jobs and not any(job.control.reason == reason for job in jobs):
+            largest = max(jobs, key=lambda job: sizes(job.task.step))
+            log.warning("step %s is stopped: %s", largest.task.step, reason)
+            largest.control.stop(reason, 0.0)
 
     # --- leases
 

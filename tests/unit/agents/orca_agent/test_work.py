@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import threading
 import time
@@ -292,6 +293,40 @@ def test_an_error_of_the_agent_is_told_as_such(bench: Bench, monkeypatch: pytest
     one = task()
     bench.accept(one)
     bench.wait(lambda: bench.ended() == {one.step: "agent_failed"})
+
+
+def test_an_end_that_cannot_even_be_told_gives_the_step_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that is full: neither the log nor the event can be written."""
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work_module, "run_step", full)
+        patch.setattr(work_module, "finish_unstarted", full)
+        bench.accept(task(), name="m")
+        bench.wait(lambda: bench.queue.visibility == [("receipt-m", 0)])
+    assert (bench.events, bench.queue.deleted) == ([], [])
+    assert bench.work.free_slots(10) == 2
+
+
+def test_while_a_step_ends_because_the_disk_is_full_no_other_one_must(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls: list[StepControl] = []
+    ends = threading.Event()
+
+    def stays(around: Surroundings, task: Task, control: StepControl, started: Any) -> None:
+        controls.append(control)
+        ends.wait(10)
+
+    monkeypatch.setattr(work_module, "run_step", stays)
+    bench.accept(task(), task())
+    bench.wait(lambda: len(controls) == 2)
+    for _ in range(2):
+        bench.work.stop_largest(lambda step: 1, "disk_limit")
+    assert sorted(control.reason for control in controls) == ["", "disk_limit"]
+    ends.set()
 
 
 def test_the_largest_step_is_stopped_when_the_disk_is_full(bench: Bench) -> None:
