@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -80,7 +81,8 @@ def envelopes_apply(*, envelopes: Sequence[protocol.Envelope]) -> int:
             _heartbeats_note(workspace, reports)
             dispatch.pace.ended(workspace.pk, ended.get(workspace.pk, 0))
             if workspace.pk in ended or book.frees(workspace):
-                dispatch.steps_release(workspace=workspace)
+                # After the news have gone out; should this process die in between, a sweep releases.
+                transaction.on_commit(partial(dispatch.steps_release, workspace=workspace), robust=True)
     return len(reports)
 
 

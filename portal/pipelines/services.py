@@ -137,8 +137,8 @@ def run_create(
         )
         Step.objects.create(run=run, workspace=workspace, name=title, version=version, **checked)
         audit("run.create", run, by=owner, workspace=workspace.pk, version=version.pk, via=str(via))
-        publish_on_commit(f"owner:{owner.pk}", f"workspace:{workspace.pk}")
         dispatch.steps_release(workspace=workspace)
+        publish_on_commit(f"owner:{owner.pk}", f"workspace:{workspace.pk}")
     return run
 
 
