@@ -21,9 +21,9 @@ from scripts.orca.bench.installation import FINAL, Lab
 from scripts.orca.console import ScriptError
 
 ASK_AGAIN_AFTER: Final = 0.2
-LOOK_EVERY: Final = 0.15
+LOOK_EVERY: Final = 0.2
 ANSWER_WITHIN: Final = 15.0
-_PAGE: Final = 100
+_PAGE: Final = 50
 _ASKED_ONE_BY_ONE: Final = 3
 
 

@@ -25,6 +25,7 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from scripts.orca.bench.installation import Orca
+from scripts.orca.console import ScriptError
 from scripts.orca.run import ready
 from scripts.orca.run.processes import descendants
 from scripts.orca.setup.secrets import read
@@ -33,14 +34,17 @@ AGENT: Final = "agent"
 EVERYONE: Final = ("relay", "worker", "terraform", "beat", "web", "redis", "cloud", AGENT)
 """All processes but the database, which is never killed (with SQLite it is no process at all)."""
 _LOOK_EVERY: Final = 0.2
+_PATIENCE: Final = 120.0
+_SAYS_WHEN_UP: Final = {"relay": b"the relay listens", "beat": b"is starting"}
 
 
 @dataclass(eq=False)
 class Kill:
-    """One SIGKILL; times are of the monotonic clock, ``wall`` is seconds since the epoch."""
+    """One SIGKILL; times are of the monotonic clock, ``wall`` seconds since the epoch, ``logged`` bytes of its log."""
 
     name: str
     pid: int
+    logged: int
     at: float
     wall: float
     back: float | None = None
@@ -68,8 +72,26 @@ class Victims:
         except (OSError, xmlrpc.client.Error):
             return 0
 
-    def answers(self, name: str) -> bool:
-        """Whether it does its work, where it can be asked. Relay and agent have a run's end to speak for them."""
+    def logged(self, name: str) -> int:
+        """How many bytes it has written to its log."""
+        log = self._log(name)
+        return log.stat().st_size if log.is_file() else 0
+
+    def is_back(self, kill: Kill) -> bool:
+        """Whether another is there and does its work: it answers, or (relay, beat) says so in its log."""
+        if self.pid(kill.name) in {0, kill.pid}:
+            return False
+        if word := _SAYS_WHEN_UP.get(kill.name):
+            with self._log(kill.name).open("rb") as file:
+                file.seek(kill.logged if self.logged(kill.name) >= kill.logged else 0)
+                return word in file.read()
+        return self._answers(kill.name)
+
+    def _log(self, name: str) -> Path:
+        return self._orca.home / "log" / f"{name}.log"
+
+    def _answers(self, name: str) -> bool:
+        """The agent has a run's end to speak for it."""
         if name == "web":
             return ready.answers(f"{self._orca.url}/healthz")
         if name == "cloud":
@@ -142,6 +164,8 @@ class Killer:
             name = self._kill_one(left or self._names)
             if self._rounds and name:
                 left.remove(name)
+            if time.monotonic() - max((kill.at for kill in self.kills), default=due) > _PATIENCE:
+                raise ScriptError("Nobody comes back who could be killed.", detail=", ".join(left))
             due += self._every
             time.sleep(max(0.0, due - time.monotonic()))
 
@@ -168,16 +192,17 @@ class Killer:
         down = {kill.name for kill in self.kills if kill.back is None}
         for name in self._chance.sample(names, len(names)):
             if name not in down and (pid := self._victims.pid(name)):
+                logged = self._victims.logged(name)
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
-                self.kills.append(Kill(name, pid, time.monotonic(), time.time()))
+                self.kills.append(Kill(name, pid, logged, time.monotonic(), time.time()))
                 return name
         return ""
 
     def _watch(self, name: str) -> None:
         while not self._closing.wait(_LOOK_EVERY):
             gone = next((kill for kill in self.kills if kill.name == name and kill.back is None), None)
-            if gone and self._victims.pid(name) not in {0, gone.pid} and self._victims.answers(name):
+            if gone and self._victims.is_back(gone):
                 gone.back = time.monotonic()
