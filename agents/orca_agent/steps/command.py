@@ -53,14 +53,17 @@ def step_environment(task: Task, base: Mapping[str, str], bucket: str, folder: P
 
 def arguments(task: Task, folder: Path, interpreter: str = "") -> List[str]:
     """The command line, to be run in ``folder``, where the bundle lies. Raises `StepFailed`."""
-    entrypoint = folder / task.script.entrypoint
+    name = task.script.entrypoint
+    entrypoint = folder / name
     if not entrypoint.is_file():
-        message = f"There is no file {task.script.entrypoint!r} in the bundle."
+        message = f"There is no file {name!r} in the bundle."
         raise StepFailed(Reason.BUNDLE_INVALID, message)
+    if name.startswith("-"):  # an interpreter would take it for an option
+        name = f"./{name}"
     if task.script.runtime == "python":
-        return [interpreter or sys.executable, task.script.entrypoint, *task.arguments]
+        return [interpreter or sys.executable, name, *task.arguments]
     with_unix_lines(entrypoint)
-    return [*_shell(entrypoint), task.script.entrypoint, *task.arguments]
+    return [*_shell(entrypoint), name, *task.arguments]
 
 
 def _shell(script: Path) -> List[str]:

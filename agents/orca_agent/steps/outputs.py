@@ -10,9 +10,9 @@ import mimetypes
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Callable, Final, Iterator, List, Tuple
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Callable, Final, Iterator, List, Set, Tuple
 
 from agents.orca_agent.account import Account
 from agents.orca_agent.cloud.bucket import Bucket
@@ -103,6 +103,18 @@ def _find(parent: int, prefix: str, depth: int, account: Account, skip: Callable
         os.close(parent)
 
 
+def _differing(files: Iterator[Found]) -> Iterator[Found]:
+    """The same files, numbered where cleaning has made one name of several."""
+    taken: Set[str] = set()
+    for found in files:
+        path, number = found.path, 1
+        while path in taken:
+            number += 1
+            path = str(PurePosixPath(found.path).with_name(f"{number}-{PurePosixPath(found.path).name}"))
+        taken.add(path)
+        yield replace(found, path=path)
+
+
 def _clean(name: str) -> str:
     """A file's name as a key can carry it, and a listing in XML."""
     text = os.fsencode(name).decode("utf-8", "replace")
@@ -138,7 +150,7 @@ def upload(
 
     with ThreadPoolExecutor(AT_ONCE, "upload") as pool:
         waiting = []
-        for found in find(folder, account, skip):
+        for found in _differing(find(folder, account, skip)):
             if len((prefix + found.path).encode()) > MAX_KEY:
                 os.close(found.descriptor)
                 skip(found.path)
