@@ -101,7 +101,7 @@ def test_a_shell_script_that_does_nothing_succeeds(shared_agent: Shared, content
 )
 def test_requirements_that_make_no_sense_fail_and_others_are_served(shared_agent: Shared, requirements: bytes) -> None:
     cloud, events, _ = shared_agent
-    files = {"main.py": "print('never')", "requirements.txt": requirements}
+    files: dict[str, str | bytes] = {"main.py": "print('never')", "requirements.txt": requirements}
     task = cloud.run(cloud.script(files, requirements="requirements.txt"))
     finished = events.finished(task, 60)
     assert (finished.state, finished.reason) == ("failed", "requirements_failed")
