@@ -251,12 +251,16 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+# What is not begun when the next one is due need not be: a worker that was away for long finds one of each.
 CELERY_BEAT_SCHEDULE = {
-    "outbox": {"task": "portal.pipelines.tasks.outbox_sweep", "schedule": 10.0},
-    "runs": {"task": "portal.pipelines.tasks.runs_sweep", "schedule": 30.0},
-    "terraform": {"task": "portal.workspaces.tasks.terraform_runs_sweep", "schedule": 15.0},
-    "instances": {"task": "portal.workspaces.tasks.instances_sweep", "schedule": 15.0},
-    "housekeeping": {"task": "portal.core.tasks.housekeeping", "schedule": 3600.0},
+    name: {"task": task, "schedule": float(seconds), "options": {"expire_seconds": seconds}}
+    for name, task, seconds in (
+        ("outbox", "portal.pipelines.tasks.outbox_sweep", 10),
+        ("runs", "portal.pipelines.tasks.runs_sweep", 30),
+        ("terraform", "portal.workspaces.tasks.terraform_runs_sweep", 15),
+        ("instances", "portal.workspaces.tasks.instances_sweep", 15),
+        ("housekeeping", "portal.core.tasks.housekeeping", 3_600),
+    )
 }
 
 # --- cloud -------------------------------------------------------------------------------------------------------
