@@ -79,6 +79,7 @@ def database(name: str, default: str) -> dict[str, Any]:
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
         }
+        found["CONN_MAX_AGE"] = 60  # to open one costs as much as ten queries: SQLite reads the whole schema anew
     elif engine.endswith("mysql"):
         found["OPTIONS"] = {
             "charset": "utf8mb4",

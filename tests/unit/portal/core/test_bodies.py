@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
-from django.core.asgi import get_asgi_application
 
 from portal.core.bodies import BodyLimit
+from portal.core.serving import Handler
 
 MOST = 10_000
 PIECE = b"x" * 1_000
@@ -92,6 +92,6 @@ async def test_a_length_that_is_none_is_counted() -> None:
 
 @pytest.mark.parametrize("declared", [None, 20_000])
 async def test_django_gives_up_what_is_too_large(declared: int | None) -> None:
-    app = get_asgi_application()
+    app = Handler()
     assert (await told(app, 20, declared=declared)).status == 413
     assert (await told(app, 1)).status == 401

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
-from django.core.asgi import get_asgi_application
 from django.http import StreamingHttpResponse
 from django.test import AsyncClient
 from django.urls import reverse
@@ -20,6 +19,7 @@ from portal.accounts.models import User
 from portal.accounts.services import api_token_add
 from portal.core import live as notices
 from portal.core import streams
+from portal.core.serving import Handler
 from portal.pipelines.models import Run, Step
 from portal.web import live
 from portal.workspaces.models import Workspace
@@ -241,7 +241,7 @@ async def test_closing_the_page_leaves_no_listener_behind(client: AsyncClient, w
         "headers": [(b"host", b"testserver"), (b"cookie", cookies.encode())],
     }
     communicator: Any = ApplicationCommunicator
-    page = communicator(get_asgi_application(), scope)
+    page = communicator(Handler(), scope)
     await page.send_input({"type": "http.request"})
     assert (await page.receive_output(5))["status"] == 200
     assert b"event: swap" in (await page.receive_output(5))["body"]
