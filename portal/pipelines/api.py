@@ -305,7 +305,7 @@ class RunList(generics.ListAPIView[Run]):
             via=Run.Via.API,
             **fields,
         )
-        return Response(_run_out(owner, run.pk), status=status.HTTP_201_CREATED)
+        return Response(RunOut(selectors.with_steps(run)).data, status=status.HTTP_201_CREATED)
 
 
 def _run_out(owner: User, run_id: str) -> Any:
@@ -378,7 +378,7 @@ class RunAgain(APIView):
         """The same once more."""
         owner = current_user(request)
         run = services.run_again(run=selectors.run_get(owner=owner, run_id=run_id), by=owner, via=Run.Via.API)
-        return Response(_run_out(owner, run.pk), status=status.HTTP_201_CREATED)
+        return Response(RunOut(selectors.with_steps(run)).data, status=status.HTTP_201_CREATED)
 
 
 def _step(request: Request, run_id: str, step_id: str) -> Step:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
-from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery, prefetch_related_objects
 from django.db.models.functions import Coalesce
 
 from portal.accounts.models import User
@@ -156,6 +156,12 @@ def run_get(*, owner: User, run_id: str) -> Run:
     if found is None:
         raise NotFound("There is no such run.")
     return found
+
+
+def with_steps(run: Run) -> Run:
+    """A run that is in hand, its steps at hand too."""
+    prefetch_related_objects([run], Prefetch("steps", Step.objects.select_related("version").order_by("position")))
+    return run
 
 
 def step_get(*, run: Run, step_id: str) -> Step:
