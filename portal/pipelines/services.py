@@ -199,7 +199,7 @@ def run_cancel(*, run: Run, by: User | None = None) -> None:
         if not asked.update(cancel_requested_at=now):
             run.refresh_from_db(fields=["state", "cancel_requested_at"])
             if run.is_final:
-                raise Conflict(f"This run has already {run.get_state_display()}.", code="already_ended")
+                raise Conflict(f"This run has already ended: {run.get_state_display().lower()}.", code="already_ended")
             return
         audit("run.cancel", run, by=by)
         waiting = Step.objects.filter(run=run, released_at=None)
