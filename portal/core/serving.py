@@ -8,6 +8,7 @@ from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.handlers.asgi import ASGIHandler
+from django.db import connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -51,4 +52,11 @@ class Handler(ASGIHandler):
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """The whole chain, in the request's thread."""
-        return await sync_to_async(self.get_response)(request)
+        return await sync_to_async(self._answered)(request)
+
+    def _answered(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if response.streaming:
+            # A page may stay open for long: it holds its thread, but no connection. What needs one opens one.
+            connections.close_all()
+        return response

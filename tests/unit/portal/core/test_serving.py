@@ -22,11 +22,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 together = threading.Barrier(2)
 closed = threading.Event()
+wrappers: list[Any] = []
 
 
 def whoami() -> dict[str, int]:
     connection.ensure_connection()
     return {"thread": threading.get_ident(), "connection": id(connection.connection)}
+
+
+def connection_used() -> Any:
+    """Django's part of the thread's connection, after a query."""
+    User.objects.count()
+    return connections["default"]
 
 
 def plain(request: HttpRequest) -> JsonResponse:
@@ -49,6 +56,8 @@ async def asynchronous(request: HttpRequest) -> JsonResponse:
 
 
 async def endless(request: HttpRequest) -> StreamingHttpResponse:
+    await sync_to_async(lambda: wrappers.append(connection_used()))()
+
     async def parts() -> AsyncIterator[bytes]:
         try:
             for number in range(1_000):
@@ -145,6 +154,15 @@ async def test_a_client_that_leaves_ends_its_stream_and_frees_its_thread(handler
     assert closed.is_set()
     assert len(handler._idle) == 1
     assert (await Client(handler, "/plain/").answer())["thread"]
+
+
+async def test_an_open_stream_holds_no_connection(handler: Handler) -> None:
+    wrappers.clear()
+    client = Client(handler, "/endless/")
+    await asyncio.wait_for(client.heard.wait(), 20)
+    assert [wrapper.connection for wrapper in wrappers] == [None]
+    client.gone.set()
+    await asyncio.wait_for(client.task, 20)
 
 
 async def test_a_view_that_breaks_leaves_its_thread_to_others(handler: Handler) -> None:
