@@ -90,7 +90,7 @@ class UploadForm(forms.Form):
         """Where the files lie in their folder, in their order; empty when the page did not say."""
         try:
             paths = json.loads(self.cleaned_data["paths"] or "[]")
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
         return paths if isinstance(paths, list) and all(isinstance(path, str) for path in paths) else []
 
