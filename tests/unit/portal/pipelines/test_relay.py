@@ -21,7 +21,7 @@ from portal.gateways.aws_platform import events_queue_url
 from portal.pipelines import relay as relay_module
 from portal.pipelines.models import LogChunk, Outbox, Run, State, Step
 from portal.pipelines.relay import Relay
-from portal.pipelines.reports import envelopes_apply
+from portal.pipelines.reports import Signers, envelopes_apply
 from portal.workspaces.control import signing_key
 from portal.workspaces.models import Instance, Workspace
 from tests.people import person
@@ -136,10 +136,10 @@ def test_one_message_that_cannot_be_applied_waits_and_the_others_do_not(
 ) -> None:
     poisoned, good = only_step(run_started()), only_step(run_started())
 
-    def refusing(*, envelopes: Any) -> int:
+    def refusing(*, envelopes: Any, signers: Signers) -> int:
         if any(event.step == poisoned.pk for envelope in envelopes for event in envelope.events):
             raise DataError("out of range")
-        return envelopes_apply(envelopes=envelopes)
+        return envelopes_apply(envelopes=envelopes, signers=signers)
 
     queue.put(signed(workspace, agent.finished(poisoned)), signed(workspace, agent.finished(good)))
     with monkeypatch.context() as patch:
