@@ -69,7 +69,8 @@ class Locks:
 
 def _about_messages(environ: Mapping[str, Any]) -> bool:
     """Whether this is a call about messages, in JSON as today's clients speak."""
-    return environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2].startswith(MESSAGE_ACTIONS)
+    target: str = environ.get("HTTP_X_AMZ_TARGET", "")
+    return target.rpartition(".")[2].startswith(MESSAGE_ACTIONS)
 
 
 class Gate:

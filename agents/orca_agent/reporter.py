@@ -23,8 +23,9 @@ from agents.orca_agent.spool import Spool
 
 log = logging.getLogger(__name__)
 
-# Seconds: what may wait for company before it is sent, and the least between two sendings while there is much to tell.
+# Seconds: how long a beginning waits for company, and the least between two sendings while there is much to tell.
 GATHER: Final = 0.02
+APART: Final = 0.05
 BEATS_APART: Final = 1.0
 
 ROOM: Final = MAX_ENVELOPE_BYTES - 2_000
@@ -120,11 +121,11 @@ class Reporter:
 
     def _gather(self) -> None:
         """Wait a moment for company: a beginning may be followed by its end at once, and an end by many others."""
-        until = self._clock() + GATHER if not self._urgent else self._last_sent + GATHER
+        until = self._last_sent + APART if self._urgent else max(self._clock() + GATHER, self._last_sent + APART)
         while self._deadline is None and self._clock() < until:
             self._changed.wait(until - self._clock())
             if self._urgent:
-                until = min(until, self._last_sent + GATHER)
+                until = self._last_sent + APART
         self._urgent = False
 
     def _send_some(self) -> None:

@@ -29,6 +29,8 @@ RENEW_EVERY: Final = 20.0
 FIRST_VISIBILITY: Final = 20
 """Short, because what a broken-off poll has caught comes back only then; most steps end before it matters."""
 FIRST_RENEWAL: Final = 5.0
+SHORT: Final = 1.0
+"""Seconds: a step that ends within this is a short one, and the next are taken to be."""
 
 LEFT_BEHIND: Final = Verdict(LOST, Reason.AGENT_FAILED, "The agent stopped while it ran.")
 
@@ -85,6 +87,7 @@ class Work:
         self._deliveries: List[Delivery] = []
         self._cancelled: FrozenSet[str] = frozenset()
         self._running = 0
+        self._short = False
         self._machine = this_machine()
         self._accepting = True
         self._closed = False
@@ -118,7 +121,9 @@ class Work:
             return self._changed.wait_for(lambda: not self._jobs, timeout)
 
     def _free(self) -> int:
-        return self._around.slots - self._running - len(self._waiting)
+        """Where steps are short, as many again may wait here: they would rather wait than the slots for them."""
+        ahead = 2 if self._short else 1
+        return self._around.slots * ahead - self._running - len(self._waiting)
 
     # --- messages
 
@@ -166,11 +171,13 @@ class Work:
             threading.Thread(target=self._run, args=(job,), name=f"step {job.task.step}", daemon=True).start()
 
     def _run(self, job: Job) -> None:
+        began = self._clock()
         try:
             told = self._run_or_tell(job)
         except Exception:
             log.exception("step %s", job.task.step)
             told = self._tell_failure(job)
+        self._short = self._clock() - began < SHORT
         self._end(job, told=told)
 
     def _run_or_tell(self, job: Job) -> bool:

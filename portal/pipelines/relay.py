@@ -16,7 +16,7 @@ from agents.orca_agent import protocol
 from portal.core.errors import CloudFault
 from portal.gateways import aws_queue
 from portal.pipelines import dispatch
-from portal.pipelines.reports import Overtaken, envelope_open, envelopes_apply
+from portal.pipelines.reports import Overtaken, Signers, envelope_open, envelopes_apply
 
 logger = logging.getLogger(__name__)
 WAIT_SECONDS = 10
@@ -55,25 +55,28 @@ class Relay:
         close_old_connections()
         connection.ensure_connection()  # each receipt in vain brings a message nearer to being put aside
         messages = aws_queue.receive_events(wait_seconds)
+        signers = Signers()
         opened: list[tuple[aws_queue.Incoming, protocol.Envelope]] = []
         done: list[aws_queue.Incoming] = []
         for message in messages:
             try:
-                opened.append((message, envelope_open(body=message.body)))
+                opened.append((message, envelope_open(body=message.body, signers=signers)))
             except protocol.ProtocolError as error:
                 logger.warning("an event message was dropped: %s: %s", error.code, error)
                 done.append(message)
         try:
             if opened:
-                done += self._applied(opened)
+                done += self._applied(opened, signers)
         finally:
             aws_queue.delete_events(done)
         return len(done)
 
-    def _applied(self, opened: Sequence[tuple[aws_queue.Incoming, protocol.Envelope]]) -> list[aws_queue.Incoming]:
+    def _applied(
+        self, opened: Sequence[tuple[aws_queue.Incoming, protocol.Envelope]], signers: Signers
+    ) -> list[aws_queue.Incoming]:
         """Apply all together; where that does not work, one by one, so that none holds up the others."""
         try:
-            envelopes_apply(envelopes=[envelope for _, envelope in opened])
+            envelopes_apply(envelopes=[envelope for _, envelope in opened], signers=signers)
         except OperationalError:
             raise
         except Exception as error:
@@ -85,7 +88,7 @@ class Relay:
     def _applied_alone(self, envelope: protocol.Envelope) -> bool:
         for _ in range(3):
             try:
-                envelopes_apply(envelopes=[envelope])
+                envelopes_apply(envelopes=[envelope], signers=Signers())
             except Overtaken:
                 continue
             except OperationalError:

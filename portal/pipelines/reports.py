@@ -45,34 +45,49 @@ class Report:
     event: protocol.Event
 
 
+class Signers:
+    """The workspaces that sign, each looked up once for as long as a batch of messages takes."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Workspace | None] = {}
+
+    def workspace(self, workspace_id: str) -> Workspace | None:
+        """The workspace of this id, if there is one."""
+        if workspace_id not in self._known:
+            found = Workspace.objects.select_related("owner", "cloud_account").filter(pk=workspace_id)
+            self._known[workspace_id] = found.first()
+        return self._known[workspace_id]
+
+    def key(self, workspace_id: str) -> bytes | None:
+        """Its signing key."""
+        workspace = self.workspace(workspace_id)
+        return None if workspace is None else signing_key(workspace)
+
+
 def envelope_apply(*, body: str) -> int:
     """Apply one message of the events queue; how many of its events were new.
 
     Raises ``protocol.ProtocolError`` for one that is not to be believed: it is dropped, not tried again.
     """
-    return envelopes_apply(envelopes=[envelope_open(body=body)])
+    signers = Signers()
+    return envelopes_apply(envelopes=[envelope_open(body=body, signers=signers)], signers=signers)
 
 
-def envelope_open(*, body: str) -> protocol.Envelope:
+def envelope_open(*, body: str, signers: Signers) -> protocol.Envelope:
     """Check the signature of a message and read it. Raises ``protocol.ProtocolError``."""
-    envelope = protocol.open_envelope(body, _key_of)
+    envelope = protocol.open_envelope(body, signers.key)
     for problem in envelope.rejected:
         logger.warning("an event of %s cannot be read: %s", envelope.workspace, problem)
     return envelope
 
 
-def _key_of(workspace_id: str) -> bytes | None:
-    workspace = Workspace.objects.filter(pk=workspace_id).only("id", "signing_generation").first()
-    return None if workspace is None else signing_key(workspace)
-
-
-def envelopes_apply(*, envelopes: Sequence[protocol.Envelope]) -> int:
+def envelopes_apply(*, envelopes: Sequence[protocol.Envelope], signers: Signers) -> int:
     """Apply messages in the order in which they came; how many of their events were new.
 
     Raises ``Overtaken`` where a rival was quicker; nothing is changed then.
     """
     with transaction.atomic():
-        reports = list(_unseen(_reports(envelopes)))
+        reports = list(_unseen(_reports(envelopes, signers)))
         book = _Book.of(reports)
         for report in reports:
             book.read(report)
@@ -86,11 +101,11 @@ def envelopes_apply(*, envelopes: Sequence[protocol.Envelope]) -> int:
     return len(reports)
 
 
-def _reports(envelopes: Sequence[protocol.Envelope]) -> Iterator[Report]:
-    known = Workspace.objects.select_related("owner", "cloud_account").in_bulk({e.workspace for e in envelopes})
+def _reports(envelopes: Sequence[protocol.Envelope], signers: Signers) -> Iterator[Report]:
     for envelope in envelopes:
-        for event in envelope.events:
-            yield Report(known[envelope.workspace], envelope.instance, event)
+        workspace = signers.workspace(envelope.workspace)
+        if workspace is not None:
+            yield from (Report(workspace, envelope.instance, event) for event in envelope.events)
 
 
 def _unseen(reports: Iterable[Report]) -> Iterator[Report]:

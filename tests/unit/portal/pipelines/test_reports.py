@@ -14,7 +14,7 @@ from portal.clouds.models import CloudAccount
 from portal.core.ids import new_id
 from portal.pipelines import reports, selectors
 from portal.pipelines.models import LogChunk, Run, State, Step
-from portal.pipelines.reports import envelope_apply, envelope_open, envelopes_apply
+from portal.pipelines.reports import Signers, envelope_apply, envelope_open, envelopes_apply
 from portal.workspaces.control import signing_key
 from portal.workspaces.models import Instance, Workspace
 from tests.people import person
@@ -199,9 +199,10 @@ def test_many_messages_at_once_are_applied_in_one_go(
         )
         for step in steps
     ]
-    envelopes = [envelope_open(body=body) for body in bodies]
+    signers = Signers()
+    envelopes = [envelope_open(body=body, signers=signers) for body in bodies]
     with django_assert_max_num_queries(24):  # two of each run's own
-        assert envelopes_apply(envelopes=[*envelopes, *envelopes]) == 12
+        assert envelopes_apply(envelopes=[*envelopes, *envelopes], signers=signers) == 12
     assert list(Run.objects.values_list("state", flat=True)) == [State.SUCCEEDED] * 4
 
 
