@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from portal.clouds.models import CloudAccount
@@ -99,3 +100,29 @@ def test_more_files_than_that_are_refused_in_words(api: APIClient) -> None:
     answer = sent(api, ["main.py", *(f"{number}.txt" for number in range(1000))])
     assert (answer.status_code, answer.json()["code"]) == (400, "too_many_files")
     assert "zip" in answer.json()["hint"]
+
+
+@pytest.mark.parametrize("size", [1_000_001, 3_000_000])
+def test_what_is_above_the_limit_is_refused_and_leaves_nothing(api: APIClient, settings: Settings, size: int) -> None:
+    settings.UPLOAD_LIMIT_MB = 1
+    files = [SimpleUploadedFile("main.py", b"print(1)"), SimpleUploadedFile("data.csv", b"x" * size)]
+    answer = api.post(SCRIPTS, {"name": "Weather", "files": files}, format="multipart")
+    said = answer.json()
+    assert (answer.status_code, said["code"]) == (422, "too_large")
+    assert said["message"] == "This is more than 1 MB."
+    assert said["hint"] == "Put data into the workspace's bucket and let the script read it from there."
+    assert said["fields"] == {"files": "at most 1 MB together"}
+    assert not Script.objects.exists()
+
+
+def test_what_is_just_at_the_limit_is_taken(api: APIClient, settings: Settings) -> None:
+    settings.UPLOAD_LIMIT_MB = 1
+    files = [SimpleUploadedFile("main.py", b"x" * 1_000_000)]
+    assert api.post(SCRIPTS, {"name": "Weather", "files": files}, format="multipart").status_code == 201
+
+
+def test_a_zip_that_is_none_leaves_nothing_behind(api: APIClient) -> None:
+    zipped = SimpleUploadedFile("project.zip", b"this is no zip", content_type="application/zip")
+    answer = api.post(SCRIPTS, {"name": "Weather", "files": [zipped]}, format="multipart")
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_zip")
+    assert not Script.objects.exists()

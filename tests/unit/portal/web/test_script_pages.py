@@ -163,3 +163,14 @@ def test_archiving(browser: Client, version: ScriptVersion) -> None:
     browser.post(reverse("script_archive", args=[version.script_id]))
     assert reverse("script", args=[version.script_id]) not in browser.get(reverse("script_list")).content.decode()
     assert browser.get(reverse("script", args=[version.script_id])).status_code == 404
+
+
+def test_a_file_above_the_limit_is_said_at_the_field(
+    browser: Client, cloud_account: CloudAccount, settings: Any
+) -> None:
+    settings.UPLOAD_LIMIT_MB = 1
+    body = {"name": "large", "files": SimpleUploadedFile("main.py", b"x" * 1_000_001)}
+    shown = browser.post("/scripts/new/", body).content.decode()
+    assert "This is more than 1 MB." in shown
+    assert "At most 1 MB together" in shown
+    assert not Script.objects.exists()
