@@ -8,7 +8,9 @@ script as ``python script.py`` would.
 
 from __future__ import annotations
 
+import atexit
 import builtins
+import ctypes
 import gc
 import importlib
 import importlib.machinery
@@ -17,6 +19,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 import types
@@ -26,7 +29,7 @@ from agents.orca_agent.steps.preload import PRELOAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Mapping, Optional
+    from typing import Any, List, Mapping, NoReturn, Optional, Set
 
 
 def preload() -> None:
@@ -123,6 +126,55 @@ def run(path: str) -> None:
         sys.exit(1)
 
 
+def exit_status(end: SystemExit) -> int:
+    """The status that ``sys.exit`` asks for; what is no number is printed, as the interpreter does."""
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    sys.stderr.write(f"{end.code}\n")
+    return 1
+
+
+def write_out() -> bool:
+    """Write out what open files have buffered; False if standard output cannot."""
+    well = True
+    for found in [*gc.get_objects(), sys.stdout, sys.stderr]:
+        if isinstance(found, io.IOBase):
+            try:
+                if not found.closed and found.writable():
+                    found.flush()
+            except BaseException:
+                well = well and found is not sys.stdout
+    return well
+
+
+def leave(status: int, own: Set[str]) -> NoReturn:
+    """End as the interpreter does, but leave the ``own`` modules, those of the warm interpreter, as they are.
+
+    Taking them apart would copy all their memory, which is shared with the interpreter that was forked: 14 ms of work
+    after each script. What the script has made is taken apart: threads are waited for, ``atexit`` runs, objects die,
+    open files are written out.
+    """
+    for last in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
+        try:
+            last()
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+    theirs = [name for name in sys.modules if name not in own or name == "__main__"]
+    compiled = any(str(getattr(sys.modules[name], "__file__", "")).endswith(".so") for name in theirs)
+    exit_in_c = ctypes.CDLL(None).exit  # writes out what code in C has buffered
+    for name in theirs:
+        del sys.modules[name]
+    sys.last_type = sys.last_value = sys.last_traceback = None
+    write_out()  # before files die in an order that nobody knows
+    gc.collect()
+    status = status if write_out() else 120
+    if compiled:
+        exit_in_c(status)
+    os._exit(status)
+
+
 def main() -> None:
     """Serve until the agent closes the socket."""
     server = socket.socket(fileno=os.dup(0))
@@ -135,4 +187,11 @@ def main() -> None:
     except BaseException as error:
         warden.complain(error)
     os.close(warden.REPORT)
-    run(path)
+    own = set(sys.modules)
+    try:
+        run(path)
+    except SystemExit as end:
+        status = exit_status(end)
+    else:
+        status = 0
+    leave(status, own)
