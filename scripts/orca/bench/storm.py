@@ -7,6 +7,9 @@ middle. When the storm is over, what is still open has a minute and a half to en
 
 What *ended*, *lost* and *applied twice* mean stands in ``storm_verdict``, what *recovery* means in ``storm_victims``.
 A recovery that is not over at the end counts as that minute and a half.
+
+Processes come back no sooner than the machine starts them, and a busy machine takes its time. So in the storm, too, a
+floor is measured every ten seconds: an interpreter that only imports what the local cloud cannot start without.
 """
 
 from __future__ import annotations
@@ -14,13 +17,15 @@ from __future__ import annotations
 import argparse
 import random
 import secrets
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +42,7 @@ HELD: Final = 12
 _LEAST_CALM: Final = 40
 _TELL_EVERY: Final = 10.0
 _SHOWN: Final = 20
+_FLOOR: Final = "moto.ec2.models"
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Outcome:
     seconds: list[float]
     rate: float
     refused: Counter[str]
+    bare_starts: list[float] = field(default_factory=list)
 
 
 def calm(lab: Lab, *, runs: int, run_seconds: float = RUN_SECONDS) -> Outcome:
@@ -75,34 +82,42 @@ def storm(
     clients = Clients(lab, order, held=HELD, on_end=killer.seen_end)
     clients.start()
     try:
-        with _progress(clients, killer):
+        with _progress(clients, killer) as bare_starts:
             killer.storm(lambda: clients.nearly_done)
             clients.release()
             found = _finished(lab, clients, ledger, killer.kills)
         _await_back(killer)
-        return found
+        return replace(found, bare_starts=bare_starts)
     finally:
         killer.close()
 
 
 @contextmanager
-def _progress(clients: Clients, killer: Killer) -> Iterator[None]:
-    """Says now and then how far it is."""
+def _progress(clients: Clients, killer: Killer) -> Iterator[list[float]]:
+    """Says now and then how far it is; the seconds that the floor took each time."""
     over = threading.Event()
+    bare_starts: list[float] = []
 
     def tell() -> None:
         began = time.monotonic()
         while not over.wait(_TELL_EVERY):
             ended = sum(bool(each.ended) for each in clients.sent)
             say(f"  {time.monotonic() - began:4.0f} s: {ended} runs have ended, {len(killer.kills)} kills")
+            bare_starts.append(_bare_start())
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
     try:
-        yield
+        yield bare_starts
     finally:
         over.set()
         teller.join()
+
+
+def _bare_start() -> float:
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", f"import {_FLOOR}"], check=True)
+    return time.monotonic() - began
 
 
 def _finished(lab: Lab, clients: Clients, ledger: str, kills: list[Kill]) -> Outcome:
@@ -154,7 +169,7 @@ def _report(report: Report, before: Outcome, during: Outcome) -> None:
         say(f"  {line}")
     say(f"  asked again: {dict(during.refused) or 'never'}; twice: {dict(+found.twice) or 'nothing'}")
     recoveries = [(kill.name, BOUND if kill.recovery is None else kill.recovery) for kill in during.kills]
-    report.add("recovery_s", [seconds for _, seconds in recoveries], "s")
+    recovery = report.add("recovery_s", [seconds for _, seconds in recoveries], "s")
     for name in EVERYONE:
         if of_it := [seconds for killed, seconds in recoveries if killed == name]:
             report.add(f"recovery_{name}_s", of_it, "s")
@@ -174,4 +189,7 @@ def _report(report: Report, before: Outcome, during: Outcome) -> None:
     report.add("storm_run_s", during.seconds, "s")
     report.add("calm_rate", [before.rate], "runs/s")
     report.add("storm_rate", [during.rate], "runs/s")
+    if during.bare_starts:
+        floor = report.add("bare_start_s", during.bare_starts, "s")
+        report.ratio("recovery_p95_to_bare_start", recovery.p95 / floor.p95)
     report.ratio("storm_throughput_to_calm", during.rate / before.rate)
