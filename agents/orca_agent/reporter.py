@@ -23,7 +23,7 @@ from agents.orca_agent.spool import Spool
 
 log = logging.getLogger(__name__)
 
-# Seconds: how long a beginning waits for company, and the least between two sendings while there is much to tell.
+# Seconds: how long a beginning waits for company, and the least between two tellings of ends.
 GATHER: Final = 0.02
 APART: Final = 0.05
 BEATS_APART: Final = 1.0
@@ -58,7 +58,7 @@ class Reporter:
         self._changed = threading.Condition()
         self._next_beat = clock()
         self._last_beat = float("-inf")
-        self._last_sent = float("-inf")
+        self._last_urgent = float("-inf")
         self._urgent = False
         self._deadline: Optional[float] = None
         self._most = MOST
@@ -121,18 +121,21 @@ class Reporter:
 
     def _gather(self) -> None:
         """Wait a moment for company: a beginning may be followed by its end at once, and an end by many others."""
-        until = self._last_sent + APART if self._urgent else max(self._clock() + GATHER, self._last_sent + APART)
-        while self._deadline is None and self._clock() < until:
-            self._changed.wait(until - self._clock())
+        until = self._clock() + GATHER
+        while self._deadline is None:
             if self._urgent:
-                until = self._last_sent + APART
+                until = self._last_urgent + APART
+            if self._clock() >= until:
+                break
+            self._changed.wait(until - self._clock())
+        if self._urgent:
+            self._last_urgent = self._clock()
         self._urgent = False
 
     def _send_some(self) -> None:
         lines = self._choose()
         with self._changed:
             beat_due = self._clock() >= self._next_beat
-            self._last_sent = self._clock()
             if beat_due:
                 self._last_beat = self._clock()
                 self._next_beat = self._clock() + HEARTBEAT_SECONDS
