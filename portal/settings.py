@@ -259,6 +259,7 @@ CELERY_BEAT_SCHEDULE = {
         ("runs", "portal.pipelines.tasks.runs_sweep", 30),
         ("terraform", "portal.workspaces.tasks.terraform_runs_sweep", 15),
         ("instances", "portal.workspaces.tasks.instances_sweep", 15),
+        ("records", "portal.pipelines.tasks.records_forget", 3_600),
         ("housekeeping", "portal.core.tasks.housekeeping", 3_600),
     )
 }

@@ -17,7 +17,7 @@ from portal.core.live import publish_on_commit
 from portal.core.states import moved
 from portal.gateways import aws_queue
 from portal.pipelines import dispatch
-from portal.pipelines.models import OPEN, TRANSITIONS, LogChunk, Run, SeenEvent, State, Step
+from portal.pipelines.models import OPEN, TRANSITIONS, LogChunk, Outbox, Run, SeenEvent, State, Step
 from portal.pipelines.services import run_settle
 from portal.workspaces.models import Instance, Workspace
 
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 MOST_ATTEMPTS = 3
 EVENTS_KEPT = timedelta(days=15)
 LOGS_KEPT = timedelta(days=30)
+SENT_KEPT = timedelta(days=2)
 FORGOTTEN = timedelta(seconds=300)
 
 
@@ -39,9 +40,22 @@ def runs_sweep() -> int:
     for run_id in Run.objects.filter(state__in=OPEN).exclude(steps__state__in=OPEN).values_list("pk", flat=True)[:500]:
         run_settle(run_id=run_id)
         touched += 1
-    SeenEvent.objects.filter(created_at__lt=timezone.now() - EVENTS_KEPT).delete()
-    LogChunk.objects.filter(step__finished_at__lt=timezone.now() - LOGS_KEPT, step__log_key__gt="").delete()
     return touched
+
+
+def records_forget() -> int:
+    """Drop what nobody can ask for any more; how many rows.
+
+    An event cannot come again once its queue has let go of it, nor can a message be due that was sent; lines of a log
+    are dropped where the whole log lies in the bucket.
+    """
+    now = timezone.now()
+    old = (
+        SeenEvent.objects.filter(created_at__lt=now - EVENTS_KEPT),
+        LogChunk.objects.filter(step__finished_at__lt=now - LOGS_KEPT, step__log_key__gt=""),
+        Outbox.objects.filter(sent_at__lt=now - SENT_KEPT),
+    )
+    return sum(rows.delete()[0] for rows in old)
 
 
 def _workspace_sweep(workspace: Workspace) -> int:

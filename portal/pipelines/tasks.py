@@ -17,3 +17,8 @@ def outbox_sweep(**_: Any) -> int:
 @shared_task
 def runs_sweep(**_: Any) -> int:
     return sweeps.runs_sweep()
+
+
+@shared_task
+def records_forget(**_: Any) -> int:
+    return sweeps.records_forget()

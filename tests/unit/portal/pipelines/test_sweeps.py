@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from agents.orca_agent import protocol
 from portal.pipelines import dispatch, sweeps
-from portal.pipelines.models import Run, State, Step
+from portal.pipelines.models import LogChunk, Outbox, Run, SeenEvent, State, Step
 from portal.workspaces.events import workspace_gone
 from portal.workspaces.models import Instance, Workspace
 from tests.unit.portal.pipelines.conftest import Agent, only_step, queued_tasks
@@ -106,3 +106,26 @@ def test_a_destroyed_workspace_ends_its_runs(run_started: Press, workspace: Work
     runs = [run_started() for _ in range(3)]
     workspace_gone.send(Workspace, workspace=workspace)
     assert {Run.objects.get(pk=run.pk).state for run in runs} == {State.CANCELLED}
+
+
+def test_records_that_nobody_can_ask_for_are_forgotten(run_started: Press) -> None:
+    now = timezone.now()
+    kept, gone = [only_step(run_started()) for _ in range(2)]
+    for step, days in ((kept, 1), (gone, 31)):
+        at = now - timedelta(days=days)
+        Step.objects.filter(pk=step.pk).update(state=State.SUCCEEDED, finished_at=at, log_key=step.key("log.txt"))
+        LogChunk.objects.create(step=step, execution=1, first=1, count=1, lines=[["out", 1.0, "a line"]])
+        Outbox.objects.filter(step=step).update(sent_at=at)
+        SeenEvent.objects.filter(pk=SeenEvent.objects.create(id=step.pk).pk).update(created_at=at)
+    assert sweeps.records_forget() == 3
+    assert [row.step_id for row in LogChunk.objects.all()] == [kept.pk]
+    assert [row.step_id for row in Outbox.objects.all()] == [kept.pk]
+    assert [row.pk for row in SeenEvent.objects.all()] == [kept.pk]
+
+
+def test_a_log_that_is_nowhere_else_is_kept(run_started: Press) -> None:
+    step = only_step(run_started())
+    Step.objects.filter(pk=step.pk).update(state=State.SUCCEEDED, finished_at=timezone.now() - timedelta(days=400))
+    LogChunk.objects.create(step=step, execution=1, first=1, count=1, lines=[["out", 1.0, "a line"]])
+    sweeps.records_forget()
+    assert LogChunk.objects.exists()
