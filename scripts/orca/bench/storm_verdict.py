@@ -77,7 +77,7 @@ def verdict(lab: Lab, sent: list[Sent], ledger: str) -> Verdict:
     found = Verdict()
     with ThreadPoolExecutor(_READERS) as readers:
         for run, log, each in readers.map(lambda one: (*_told(lab.person, one), one), sent):
-            _judge(found, each, run, log, signed)
+            judge(found, each, run, log, signed)
     ours = {each.name for each in sent}
     names = Counter(run["name"] for run in _all_runs(lab.person) if run["name"] in ours)
     found.twice["runs"] += names.total() - len(names)
@@ -116,7 +116,8 @@ def _all_runs(person: Person) -> list[dict[str, Any]]:
     return found
 
 
-def _judge(found: Verdict, sent: Sent, run: dict[str, Any], log: list[str], signed: Counter[tuple[str, str]]) -> None:
+def judge(found: Verdict, sent: Sent, run: dict[str, Any], log: list[str], signed: Counter[tuple[str, str]]) -> None:
+    """Take one run into the counts: as it is now, its log, and how often it has signed the ledger."""
     state, steps = run["state"], run["steps"]
     begun, ended = signed[run["id"], "begun"], signed[run["id"], "ended"]
     found.reruns += max(0, begun - 1)
