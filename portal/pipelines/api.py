@@ -358,7 +358,7 @@ class RunEvents(APIView):
     def get(self, request: Request, run_id: str) -> HttpResponseBase:
         """Follow a run: server-sent events `run` (as one run is answered) whenever it changes; `end` is the last."""
         owner = current_user(request)
-        selectors.run_get(owner=owner, run_id=run_id)
+        selectors.run_require(owner=owner, run_id=run_id)
         return stream(RunFollowed(owner, run_id))
 
 

@@ -158,6 +158,12 @@ def run_get(*, owner: User, run_id: str) -> Run:
     return found
 
 
+def run_require(*, owner: User, run_id: str) -> None:
+    """Raises ``NotFound`` unless this is one of a person's runs."""
+    if not runs_of(owner).filter(pk=run_id).exists():
+        raise NotFound("There is no such run.")
+
+
 def with_steps(run: Run) -> Run:
     """A run that is in hand, its steps at hand too."""
     prefetch_related_objects([run], Prefetch("steps", Step.objects.select_related("version").order_by("position")))
