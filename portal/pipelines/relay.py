@@ -15,7 +15,7 @@ from django.db import DatabaseError, OperationalError, close_old_connections, co
 from agents.orca_agent import protocol
 from portal.core.errors import CloudFault
 from portal.gateways import aws_queue
-from portal.pipelines import dispatch
+from portal.pipelines import sweeps
 from portal.pipelines.reports import Overtaken, Signers, envelope_open, envelopes_apply
 
 logger = logging.getLogger(__name__)
@@ -45,9 +45,9 @@ class Relay:
         logger.info("the relay has stopped")
 
     def resume(self) -> None:
-        """The first turn, and the first after a fault: tasks that could not be sent meanwhile wait for no sweep."""
+        """The first turn, and the first after a fault: what a predecessor left, or could not be sent, waits no more."""
         self.turn(wait_seconds=0)
-        dispatch.outbox_sweep()
+        sweeps.tasks_sweep()
         self.well, self.pause = True, FIRST_PAUSE
 
     def turn(self, wait_seconds: int = WAIT_SECONDS) -> int:

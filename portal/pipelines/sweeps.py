@@ -43,6 +43,18 @@ def runs_sweep() -> int:
     return touched
 
 
+def tasks_sweep() -> int:
+    """Hand out what waits although there is room, and send what was not sent; how many tasks.
+
+    Whoever should have done that was killed just before, or met a cloud that did not answer.
+    """
+    backlog = Step.objects.filter(state=State.QUEUED, released_at=None, cancel_requested_at=None)
+    takes = [Workspace.State.READY, Workspace.State.DEGRADED]
+    waiting = Workspace.objects.filter(state__in=takes, pk__in=backlog.values("workspace"))
+    released = sum(dispatch.steps_release(workspace=workspace) for workspace in waiting.select_related("cloud_account"))
+    return released + dispatch.outbox_sweep()
+
+
 def records_forget() -> int:
     """Drop what nobody can ask for any more; how many rows.
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from celery import shared_task
 
-from portal.pipelines import dispatch, sweeps
+from portal.pipelines import sweeps
 
 
 @shared_task
 def outbox_sweep(**_: Any) -> int:
-    return dispatch.outbox_sweep()
+    return sweeps.tasks_sweep()
 
 
 @shared_task

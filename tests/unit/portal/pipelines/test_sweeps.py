@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import boto3
 import pytest
@@ -129,3 +130,16 @@ def test_a_log_that_is_nowhere_else_is_kept(run_started: Press) -> None:
     LogChunk.objects.create(step=step, execution=1, first=1, count=1, lines=[["out", 1.0, "a line"]])
     sweeps.records_forget()
     assert LogChunk.objects.exists()
+
+
+def test_what_waits_although_there_is_room_is_handed_out(
+    run_started: Press, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(dispatch, "steps_release", lambda **_: 0)  # killed before it came to that
+        run = run_started()
+    assert queued_tasks(workspace) == []
+    with django_capture_on_commit_callbacks(execute=True):
+        assert sweeps.tasks_sweep() == 1
+        assert sweeps.tasks_sweep() == 0
+    assert [task.run for task in queued_tasks(workspace)] == [run.pk]
