@@ -113,12 +113,12 @@ def _measured(report: Report, bench: Bench, watch: Watch, starts: int) -> None:
     floors: list[float] = []
     _agent_started(bench, watch)  # leaves bytecode behind, as the installer does
     with step(f"{starts} starts of the agent, between starts of a bare interpreter"):
-        for _ in range(starts):
+        for number in range(starts):
             floors.append(_floor_started(bench, watch))
             ours.append(_agent_started(bench, watch))
-        for _ in range(max(1, starts // 3)):
-            _bytecode_removed(bench.release)
-            unpacked.append(_agent_started(bench, watch))
+            if number % 3 == 0:
+                _bytecode_removed(bench.release)
+                unpacked.append(_agent_started(bench, watch))
     say(f"The agent beside a bare interpreter ({starts} starts each):")
     report.add("idle_memory_mb", [start.alone_mb for start in ours], "MB")
     report.add("idle_memory_pss_mb", [start.pss_mb for start in ours], "MB")
