@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 together = threading.Barrier(2)
 closed = threading.Event()
+begun, finish = threading.Event(), threading.Event()
 wrappers: list[Any] = []
 
 
@@ -49,6 +50,12 @@ def broken(request: HttpRequest) -> JsonResponse:
     raise RuntimeError("on purpose")
 
 
+def slow(request: HttpRequest) -> JsonResponse:
+    begun.set()
+    finish.wait(20)
+    return JsonResponse({})
+
+
 async def asynchronous(request: HttpRequest) -> JsonResponse:
     await asyncio.sleep(0)
     people = await sync_to_async(User.objects.count)()
@@ -73,6 +80,7 @@ urlpatterns = [
     path("plain/", plain),
     path("meeting/", meeting),
     path("broken/", broken),
+    path("slow/", slow),
     path("asynchronous/", asynchronous),
     path("endless/", endless),
 ]
@@ -154,6 +162,17 @@ async def test_a_client_that_leaves_ends_its_stream_and_frees_its_thread(handler
     assert closed.is_set()
     assert len(handler._idle) == 1
     assert (await Client(handler, "/plain/").answer())["thread"]
+
+
+async def test_a_thread_is_nobody_elses_while_it_works_for_a_client_that_left(handler: Handler) -> None:
+    client = Client(handler, "/slow/")
+    assert await asyncio.to_thread(begun.wait, 20)
+    client.gone.set()
+    assert (await Client(handler, "/plain/").answer())["thread"]
+    assert len(handler._idle) == 1
+    finish.set()
+    await asyncio.wait_for(client.task, 20)
+    assert len(handler._idle) == 2
 
 
 async def test_an_open_stream_holds_no_connection(handler: Handler) -> None:
