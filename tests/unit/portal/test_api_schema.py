@@ -24,6 +24,7 @@ from schemathesis.checks import load_all_checks
 from schemathesis.core.result import Ok
 from schemathesis.generation.hypothesis.builder import HypothesisTestConfig, HypothesisTestMode, create_test
 
+from agents.orca_agent.protocol import Output
 from portal.accounts.models import User
 from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
@@ -33,7 +34,7 @@ from tests.unit.portal.pipelines.conftest import Agent, ready_workspace
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHXbHQ4mY0N9kyNmNTM3GUnYXDkz2ccqp4w1+6Jq3n3p ada"
 ALWAYS_THE_SAME = settings(
-    derandomize=True, database=None, deadline=None, max_examples=20, suppress_health_check=list(HealthCheck)
+    derandomize=True, database=None, deadline=None, max_examples=12, suppress_health_check=list(HealthCheck)
 )
 
 load_all_checks()
@@ -88,11 +89,10 @@ def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_call
         name="hello",
         version=version,
         attempt=1,
-        log_key="runs/x/log.txt",
-        outputs=[{"path": "a.txt", "size": 1, "content_type": "text/plain"}],
     )
+    Step.objects.create(run=run, workspace=workspace, position=2, name="later", version=version)
     agent = Agent(workspace, django_capture_on_commit_callbacks)
-    agent.say(agent.log(step, 1, "hello"))
+    agent.say(agent.log(step, 1, "hello"), agent.finished(step, outputs=(Output("a.txt", 1, "text/plain"),)))
     token, text = api_token_add(owner=owner, name="test")
     return {
         "workspace": workspace.pk,
@@ -101,7 +101,7 @@ def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_call
         "step": step.pk,
         "terraform_run": built.pk,
         "key": ssh_key_add(owner=owner, name="laptop", public_key=KEY).pk,
-        "token": str(token.pk),
+        "token": str(token.id),
         "path": "a.txt",
         "authorization": f"Bearer {text}",
     }
@@ -111,17 +111,18 @@ def name_ours(case: schemathesis.Case[Any], ours: dict[str, str]) -> None:
     """Put what is there in the place of what was made up."""
     run = "terraform_run" if "/terraform-runs/" in case.path else "run"
     known = {**ours, **{f"{name}_id": value for name, value in ours.items()}, "run_id": ours[run]}
-    for place in (case.path_parameters, case.query, case.body):
-        if isinstance(place, dict):
-            place.update({name: known[name] for name in place if name in known})
+    for place in ("path_parameters", "query", "body"):
+        made_up = getattr(case, place)
+        if isinstance(made_up, dict):  # cases share their parts: none is changed
+            setattr(case, place, {**made_up, **{name: known[name] for name in made_up if name in known}})
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
 def test_every_answer_is_as_the_schema_says(label: str, portal: WSGIHandler, ours: dict[str, str]) -> None:
     def ask(case: schemathesis.Case[Any]) -> None:
         cache.clear()
-        said = repr((case.path_parameters, case.query, case.body)).encode()
-        if zlib.crc32(said) % 2:
+        said = repr((case.path_parameters, case.query, case.body if isinstance(case.body, dict) else None))
+        if zlib.crc32(said.encode("utf-8", "replace")) % 2:
             name_ours(case, ours)
         with transaction.atomic():
             answer = case.call(app=portal, headers={"Authorization": ours["authorization"]})
