@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -58,20 +57,22 @@ def _measure(orca: Orca, script: Path, given: argparse.Namespace, report: Report
         lab = lab_built(orca)
         _settled(lab)
     no_op = lab.person.upload("no-op", main_py=NO_OP)
+    interpreter = _interpreter(lab)
+    report.versions["script_python"] = _said_by(interpreter, "import platform; print(platform.python_version())")
     blocker = lab.person.upload("blocker", main_py=BLOCKER)
     for _ in range(5):
         _one(lab, no_op)
     ours, floor = [], []
     for _ in range(given.runs):
         ours.append(_one(lab, no_op))
-        floor.append(_bare(script))
+        floor.append(_bare(interpreter, script))
     report.add("first_instruction_ms", [first for first, _ in ours], "ms")
     report.add("result_visible_ms", [visible for _, visible in ours], "ms")
     report.add("bare_first_instruction_ms", [first for first, _ in floor], "ms")
     report.add("bare_end_ms", [end for _, end in floor], "ms")
     rates, floors, submits = [], [], []
     for _ in range(given.rounds):
-        floors.append(_pool(script, given.waiting))
+        floors.append(_pool(interpreter, script, given.waiting))
         rate, submitted = _many(lab, no_op, blocker, given.waiting)
         rates.append(rate)
         submits.append(submitted)
@@ -117,17 +118,28 @@ def _one(lab: Lab, script: str) -> tuple[float, float]:
     return (float(lines[0]) - began) * 1000, (visible - began) * 1000
 
 
-def _bare(script: Path) -> tuple[float, float]:
+def _interpreter(lab: Lab) -> str:
+    """Where the interpreter lies that runs scripts on the instance; the same file is at the same place here."""
+    run = lab.person.ended(lab.run("import os, sys; print(os.path.realpath(sys.executable))"))
+    found: str = lab.person.log(run)[0]
+    return found
+
+
+def _said_by(interpreter: str, code: str) -> str:
+    return subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _bare(interpreter: str, script: Path) -> tuple[float, float]:
     began = time.time()
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    done = subprocess.run([interpreter, str(script)], capture_output=True, text=True, check=True)
     return (float(done.stdout) - began) * 1000, (time.time() - began) * 1000
 
 
-def _pool(script: Path, count: int) -> float:
+def _pool(interpreter: str, script: Path, count: int) -> float:
     """How many bare processes end in a second, as many at once as there are slots."""
     began = time.monotonic()
     with ThreadPoolExecutor(SLOTS) as pool:
-        list(pool.map(lambda _: _bare(script), range(count)))
+        list(pool.map(lambda _: _bare(interpreter, script), range(count)))
     return count / (time.monotonic() - began)
 
 
