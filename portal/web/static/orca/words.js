@@ -14,6 +14,7 @@
 
   function spoken(seconds) {
     const whole = Math.floor(seconds);
+    if (seconds > 0 && seconds < 0.0995) return `${Math.round(seconds * 1000)} ms`;
     if (seconds < 10) return `${Math.max(seconds, 0).toFixed(1)} s`;
     if (whole < 60) return `${whole} s`;
     if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;

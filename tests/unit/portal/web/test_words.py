@@ -38,6 +38,8 @@ def test_when(seconds: float, words: str) -> None:
     [
         (None, "–"),
         (-1, "0.0 s"),
+        (0.0412, "41 ms"),
+        (0.0996, "0.1 s"),
         (0.44, "0.4 s"),
         (12.9, "12 s"),
         (184, "3 min 4 s"),
