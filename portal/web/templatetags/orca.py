@@ -108,10 +108,8 @@ def spoken(seconds: float | None) -> str:
     """Seconds as people say them: ``40 ms``, ``0.4 s``, ``12 s``, ``3 min 4 s``, ``2 h 5 min``, ``3 d 4 h``."""
     if seconds is None:
         return "–"
-    if 0 < seconds < 0.0995:
-        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
-        return f"{max(seconds, 0):.1f} s"
+        return f"{seconds * 1000:.0f} ms" if 0 < seconds < 0.0995 else f"{max(seconds, 0):.1f} s"
     whole = int(seconds)
     if whole < 60:
         return f"{whole} s"
