@@ -101,7 +101,9 @@ class Run(Identified):
     class Meta(Identified.Meta):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["owner", "-created_at"], name="runs_of_a_person"),
-            models.Index(fields=["owner", "state"], name="runs_of_a_person_by_state"),
+            models.Index(fields=["owner", "state", "-created_at"], name="runs_of_a_person_by_state"),
+            models.Index(fields=["script", "-created_at"], name="runs_of_a_script"),
+            models.Index(fields=["workspace", "-created_at"], name="runs_of_a_workspace"),
         ]
 
     def __str__(self) -> str:
