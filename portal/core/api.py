@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.db.models import ProtectedError
 from django.http import Http404
 from django.utils.dateparse import parse_datetime
+from redis import RedisError
 from rest_framework import exceptions, status
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from portal.core.errors import Conflict, Invalid, OrcaError
+from portal.core.errors import Busy, Conflict, Invalid, OrcaError
 
+logger = logging.getLogger(__name__)
 _CODES: dict[int, str] = {
     status.HTTP_400_BAD_REQUEST: "invalid",
     status.HTTP_401_UNAUTHORIZED: "not_authenticated",
@@ -81,6 +85,9 @@ def _sendable(text: str) -> str:
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """DRF's exception handler. None for what is a fault of ours, which becomes a logged 500."""
+    if isinstance(error, OperationalError | RedisError):
+        logger.exception("what stands behind the API does not answer")
+        error = Busy("Orca is busy with itself just now.", hint="Ask again in a moment.")
     if isinstance(error, ProtectedError):
         error = Conflict("Something else still needs this.", code="in_use", hint="Remove what uses it first.")
     if isinstance(error, OrcaError):

@@ -69,3 +69,11 @@ class CloudFault(OrcaError):
     def __init__(self, message: str, *, code: str | None = None, hint: str = "", retryable: bool = False) -> None:
         super().__init__(message, code=code, hint=hint)
         self.retryable = retryable
+
+
+class Busy(OrcaError):
+    """What stands behind the portal (its database, Redis) does not answer. Asking again, with the same key, is safe."""
+
+    status = 503
+    code = "busy"
+    retry_after = 1

@@ -251,7 +251,11 @@ class _Book:
 
     def _log(self, report: Report, event: protocol.StepLog) -> None:
         entry = self._entry(report, event)
-        if entry is None or not event.lines or not self._executed(entry, event.boot_id, event.at):
+        if entry is None or not event.lines:
+            return
+        if entry.now("state") not in OPEN and entry.now("boot_id") != event.boot_id:
+            return  # another execution's end has counted
+        if not self._executed(entry, event.boot_id, event.at):
             return
         last = event.first + len(event.lines) - 1
         if last > MOST_LOG_LINES:

@@ -6,11 +6,14 @@ import json
 from typing import Any
 
 import pytest
+import redis
+from django.db import OperationalError
 from rest_framework.test import APIClient
 
 from portal.accounts.models import User
 from portal.pipelines.models import Run, ScriptVersion
 from portal.workspaces.models import Workspace
+from tests.people import api_of
 from tests.unit.portal.pipelines.conftest import version, workspace
 
 __all__ = ["version", "workspace"]
@@ -117,3 +120,16 @@ def test_a_filter_that_makes_no_sense(api: APIClient, owner: User, word: str) ->
 def test_a_name_that_nothing_can_have(api: APIClient, place: str) -> None:
     answer = api.get(f"/api/v1/{place}", follow=True)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("fault", [OperationalError("database is locked"), redis.ConnectionError("gone")], ids=repr)
+def test_what_does_not_answer_for_a_moment_is_told_as_such(
+    owner: User, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def broken(*_: object) -> None:
+        raise fault
+
+    api = api_of(owner)
+    monkeypatch.setattr("portal.pipelines.selectors.runs_of", broken)
+    answer = api.get("/api/v1/runs/")
+    assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (503, "busy", "1")

@@ -175,6 +175,15 @@ def test_what_begins_again_writes_its_log_anew(run_started: Press, agent: Agent)
     assert [line.text for line in selectors.log_lines(step)] == ["c"]
 
 
+def test_lines_of_an_execution_whose_end_did_not_count_are_left_out(run_started: Press, agent: Agent) -> None:
+    step = only_step(run_started())
+    agent.say(agent.started(step), agent.log(step, 1, "mine"), agent.finished(step))
+    agent.say(agent.log(step, 1, "a rival's", boot_id="other"))
+    step.refresh_from_db()
+    assert (step.executions, step.log_lines) == (1, 1)
+    assert [line.text for line in selectors.log_lines(step)] == ["mine"]
+
+
 def test_lines_may_come_before_the_beginning_that_they_belong_to(run_started: Press, agent: Agent) -> None:
     step = only_step(run_started())
     begun = agent.started(step)
