@@ -88,6 +88,7 @@ def database(name: str, default: str) -> dict[str, Any]:
         }
         found["CONN_MAX_AGE"] = 60
         found["CONN_HEALTH_CHECKS"] = True
+        found["TEST"] = {"CHARSET": "utf8mb4"}
     else:
         raise ImproperlyConfigured(f"{name} names {engine}: Orca runs on SQLite and MySQL (MariaDB).")
     return found
