@@ -41,10 +41,13 @@ def load(port: int, path: str, *, connections: int, seconds: float, headers: Map
                 group.create_task(_ask(found, port, request, until=began + seconds))
         found.seconds = time.perf_counter() - began
 
+    lost = ""
     try:
         asyncio.run(all_of_them())
     except* (OSError, EOFError) as errors:
-        raise ScriptError(f"{path}: a connection was lost.", detail=str(errors.exceptions)) from None
+        lost = str(errors.exceptions)  # what is raised here would become a group
+    if lost:
+        raise ScriptError(f"{path}: a connection was lost.", detail=lost)
     return found
 
 

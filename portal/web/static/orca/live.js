@@ -24,10 +24,18 @@
     return copy.innerHTML.replace(/\s+/g, " ").trim();
   }
 
+  // Parts in which something that was asked for is under way: its answer must still find who asked.
+  const waiting = new Map();
+
   function swap(fragments) {
     for (const [id, html] of Object.entries(fragments)) {
       const place = document.getElementById(id);
       if (!place) continue;
+      if (place.querySelector(".htmx-request")) {
+        waiting.set(id, html);
+        continue;
+      }
+      waiting.delete(id);
       const fresh = place.cloneNode(false);
       fresh.innerHTML = html;
       if (plain(fresh) === plain(place)) continue;
@@ -45,6 +53,8 @@
       window.orca.tick(place);
     }
   }
+
+  document.addEventListener("htmx:afterRequest", () => setTimeout(() => swap(Object.fromEntries(waiting))));
 
   class Live {
     constructor(element) {

@@ -57,7 +57,7 @@ def test_every_answer_is_counted_over_the_same_connections(server: _Server) -> N
     assert server.connections == 3
     assert len(found.took) == server.answers > 3
     assert found.per_second == pytest.approx(len(found.took) / found.seconds)
-    assert 0 < min(found.took) <= max(found.took) < 0.6
+    assert 0 < min(found.took) <= max(found.took) <= found.seconds
 
 
 @pytest.mark.parametrize("path", ["/missing", "/closing"])
