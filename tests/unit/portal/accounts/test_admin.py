@@ -41,7 +41,7 @@ def do(office: Client, action: str, *people: User) -> None:
 def test_the_lists_open_and_are_searched(office: Client, owner: User) -> None:
     key = ssh_key_add(owner=owner, name="laptop", public_key=KEY)
     api_token_add(owner=owner, name="cli")
-    lists = {PEOPLE: "ada", "admin:accounts_sshkey_changelist": "laptop", "admin:accounts_apitoken_changelist": "cli"}
+    lists = {PEOPLE: "ada@", "admin:accounts_sshkey_changelist": "laptop", "admin:accounts_apitoken_changelist": "cli"}
     for name, query in lists.items():
         assert office.get(reverse(name), {"q": query}).context["cl"].result_count == 1
         assert office.get(reverse(name), {"q": "nothing"}).context["cl"].result_count == 0
