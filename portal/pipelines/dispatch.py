@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from itertools import groupby
+from typing import TypeVar
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -26,6 +28,7 @@ from portal.pipelines.models import OPEN, Outbox, State, Step
 from portal.workspaces.models import Instance, Workspace
 
 logger = logging.getLogger(__name__)
+_Thing = TypeVar("_Thing")
 AHEAD = 2
 MOST_AHEAD = 400
 PACK = 10
@@ -154,7 +157,8 @@ def _send(rows: Sequence[Outbox], most: int) -> int:
         for sha256 in dict.fromkeys(row.step.version.sha256 for row in rows):
             aws_storage.bundle_deliver(account, workspace.bucket, sha256)
         packs = {pack[0].pk: pack for pack in _packs(rows, most)}
-        for some in _calls([_message(pack) for pack in packs.values()]):
+        messages = [_message(pack) for pack in packs.values()]
+        for some in _filled(messages, aws_queue.BATCH, aws_queue.BATCH_BYTES, lambda m: len(m.body.encode())):
             for reference in aws_queue.send(account, workspace.tasks_queue, some):
                 accepted += [row.pk for row in packs[reference]]
     except CloudFault as error:
@@ -171,20 +175,30 @@ def _send(rows: Sequence[Outbox], most: int) -> int:
 
 def _packs(rows: Iterable[Outbox], most: int) -> Iterator[list[Outbox]]:
     """What goes together. A step that is handed out again goes alone: it may be what its agent died of."""
-    pack: list[Outbox] = []
+    for again, some in groupby(rows, key=lambda row: row.attempt > 1):
+        yield from _filled(some, 1 if again else most, PACK_BYTES, _weight)
+
+
+def _weight(row: Outbox) -> int:
+    """About how many bytes a step takes in a message."""
+    return 600 + len(str(row.step.arguments)) + len(str(row.step.environment))
+
+
+def _filled(
+    things: Iterable[_Thing], most: int, most_bytes: int, weight: Callable[[_Thing], int]
+) -> Iterator[list[_Thing]]:
+    """The things in their order, as many at a time as fit into ``most_bytes``, ``most`` at most and one at least."""
+    some: list[_Thing] = []
     size = 0
-    for row in rows:
-        weight = 600 + len(str(row.step.arguments)) + len(str(row.step.environment))
-        if row.attempt > 1:
-            yield [row]
-            continue
-        if pack and (len(pack) >= most or size + weight > PACK_BYTES):
-            yield pack
-            pack, size = [], 0
-        pack.append(row)
-        size += weight
-    if pack:
-        yield pack
+    for thing in things:
+        more = weight(thing)
+        if some and (len(some) >= most or size + more > most_bytes):
+            yield some
+            some, size = [], 0
+        some.append(thing)
+        size += more
+    if some:
+        yield some
 
 
 def _message(pack: Sequence[Outbox]) -> aws_queue.Outgoing:
@@ -196,21 +210,6 @@ def _message(pack: Sequence[Outbox]) -> aws_queue.Outgoing:
         group=first.step.run_id if alone else first.pk,
         deduplication=f"{first.step_id}-{first.attempt}" if alone else first.pk,
     )
-
-
-def _calls(messages: Iterable[aws_queue.Outgoing]) -> Iterator[list[aws_queue.Outgoing]]:
-    """What fits into one call each."""
-    some: list[aws_queue.Outgoing] = []
-    size = 0
-    for message in messages:
-        weight = len(message.body.encode())
-        if some and (len(some) >= aws_queue.BATCH or size + weight > aws_queue.BATCH_BYTES):
-            yield some
-            some, size = [], 0
-        some.append(message)
-        size += weight
-    if some:
-        yield some
 
 
 def task_of(step: Step, attempt: int) -> protocol.Task:

@@ -7,10 +7,8 @@ applied in one transaction: what they say of a step is put together in memory an
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -62,15 +60,6 @@ class Signers:
         """Its signing key."""
         workspace = self.workspace(workspace_id)
         return None if workspace is None else signing_key(workspace)
-
-
-def envelope_apply(*, body: str) -> int:
-    """Apply one message of the events queue; how many of its events were new.
-
-    Raises ``protocol.ProtocolError`` for one that is not to be believed: it is dropped, not tried again.
-    """
-    signers = Signers()
-    return envelopes_apply(envelopes=[envelope_open(body=body, signers=signers)], signers=signers)
 
 
 def envelope_open(*, body: str, signers: Signers) -> protocol.Envelope:
@@ -135,10 +124,6 @@ def _heartbeats_note(workspace: Workspace, reports: Sequence[Report]) -> None:
         Step.objects.filter(workspace=workspace, pk__in=running, state__in=OPEN).update(seen_at=timezone.now())
 
 
-def _instant(at: float) -> datetime:
-    return datetime.fromtimestamp(min(max(at, 0.0), time.time()), UTC)
-
-
 @dataclass
 class _Entry:
     """A step as the database has it, and what is to become of it."""
@@ -167,6 +152,13 @@ class _Book:
         self._chunks: list[LogChunk] = []
         self._registered: set[str] = set()
         self._now = timezone.now()
+        self._handlers: Mapping[type, Callable[[Report, Any], None]] = {
+            protocol.StepLog: self._log,
+            protocol.StepStarted: self._started,
+            protocol.StepFinished: self._finished,
+            protocol.InstanceRegistered: self._instance_registered,
+            protocol.InstanceStopping: self._instance_stopping,
+        }
 
     @classmethod
     def of(cls, reports: Iterable[Report]) -> _Book:
@@ -182,14 +174,7 @@ class _Book:
 
     def read(self, report: Report) -> None:
         """Take in one report."""
-        handlers: dict[type, Callable[[Report, Any], None]] = {
-            protocol.StepLog: self._log,
-            protocol.StepStarted: self._started,
-            protocol.StepFinished: self._finished,
-            protocol.InstanceRegistered: self._instance_registered,
-            protocol.InstanceStopping: self._instance_stopping,
-        }
-        if handler := handlers.get(type(report.event)):
+        if handler := self._handlers.get(type(report.event)):
             handler(report, report.event)
 
     def _entry(
@@ -205,7 +190,7 @@ class _Book:
         if entry.now("executions") and entry.now("boot_id") == boot_id:
             return True
         began = entry.now("started_at")
-        if entry.now("executions") and began is not None and _instant(at) < began:
+        if entry.now("executions") and began is not None and instances.instant(at) < began:
             return False
         entry.changes |= {"boot_id": boot_id, "executions": entry.now("executions") + 1, "log_lines": 0}
         return True
@@ -216,7 +201,7 @@ class _Book:
             return
         begun: dict[str, Any] = {
             "instance_id": report.instance_id,
-            "started_at": _instant(event.at),
+            "started_at": instances.instant(event.at),
             "seen_at": self._now,
         }
         if not entry.move(State.RUNNING, **begun):
@@ -233,8 +218,8 @@ class _Book:
             attempt=event.attempt,
             instance_id=report.instance_id,
             seen_at=self._now,
-            started_at=_instant(event.started_at),
-            finished_at=_instant(event.finished_at),
+            started_at=instances.instant(event.started_at),
+            finished_at=instances.instant(event.finished_at),
             exit_code=event.exit_code,
             signal=event.signal,
             reason=event.reason[:40],

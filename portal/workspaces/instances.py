@@ -29,7 +29,7 @@ _UP = [Instance.State.PENDING, Instance.State.RUNNING, Instance.State.UNREACHABL
 
 def instance_registered(*, workspace: Workspace, instance_id: str, event: protocol.InstanceRegistered) -> None:
     """An agent has started on an instance: note who it is, and that the workspace is ready."""
-    at = _instant(event.at)
+    at = instant(event.at)
     instance, _ = Instance.objects.get_or_create(workspace=workspace, instance_id=instance_id)
     if instance.registered_at and instance.registered_at > at:
         return
@@ -53,7 +53,7 @@ def instance_registered(*, workspace: Workspace, instance_id: str, event: protoc
 
 def instance_heartbeat(*, workspace: Workspace, instance_id: str, event: protocol.InstanceHeartbeat) -> None:
     """An agent says that it is alive and what it works on. One that was overtaken by a newer one changes nothing."""
-    at = _instant(event.at)
+    at = instant(event.at)
     known = Instance.objects.filter(workspace=workspace, instance_id=instance_id)
     newer = known.filter(Q(heartbeat_at=None) | Q(heartbeat_at__lt=at)).exclude(
         state__in=[Instance.State.STOPPED, Instance.State.TERMINATED]
@@ -80,12 +80,12 @@ def instance_stopping(*, workspace: Workspace, instance_id: str, event: protocol
         workspace=workspace,
         instance_id=instance_id,
         boot_id=event.boot_id,
-        heartbeat_at__lte=_instant(event.at),
+        heartbeat_at__lte=instant(event.at),
     ).update(state=Instance.State.STOPPING, running=[])
     announce(workspace)
 
 
-def _instant(at: float) -> datetime:
+def instant(at: float) -> datetime:
     """A reported time, never in the future: a clock that runs ahead must not make an instance immortal."""
     return datetime.fromtimestamp(min(max(at, 0.0), time.time()), UTC)
 

@@ -18,7 +18,7 @@ from portal.clouds.models import CloudAccount
 from portal.core.ids import new_id
 from portal.pipelines import services
 from portal.pipelines.models import Run, ScriptVersion, Step
-from portal.pipelines.reports import envelope_apply
+from portal.pipelines.reports import Signers, envelope_open, envelopes_apply
 from portal.workspaces.control import signing_key
 from portal.workspaces.models import Instance, Workspace
 from tests.conftest import workspace_resources_make
@@ -71,6 +71,12 @@ def run_started(
             return services.run_create(owner=owner, workspace=workspace, version=version, **given)
 
     return press
+
+
+def envelope_apply(*, body: str) -> int:
+    """Apply one message as the relay does with many; how many of its events were new."""
+    signers = Signers()
+    return envelopes_apply(envelopes=[envelope_open(body=body, signers=signers)], signers=signers)
 
 
 def only_step(run: Run) -> Step:

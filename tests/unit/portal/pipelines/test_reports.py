@@ -14,11 +14,11 @@ from portal.clouds.models import CloudAccount
 from portal.core.ids import new_id
 from portal.pipelines import reports, selectors
 from portal.pipelines.models import LogChunk, Run, State, Step
-from portal.pipelines.reports import Signers, envelope_apply, envelope_open, envelopes_apply
+from portal.pipelines.reports import Signers, envelope_open, envelopes_apply
 from portal.workspaces.control import signing_key
 from portal.workspaces.models import Instance, Workspace
 from tests.people import person
-from tests.unit.portal.pipelines.conftest import Agent, only_step, ready_workspace
+from tests.unit.portal.pipelines.conftest import Agent, envelope_apply, only_step, ready_workspace
 
 Press = Callable[..., Run]
 
