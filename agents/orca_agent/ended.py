@@ -12,6 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Final
 
+from agents.orca_agent.disk import patiently, write_at
 from agents.orca_agent.journal import StepKey
 
 KEPT: Final = 5_000
@@ -36,22 +37,28 @@ class Ended:
 
     def add(self, key: StepKey) -> None:
         """Note that this attempt has ended; when this returns it is kept."""
-        line = _line(key)
+        patiently(lambda: self._add(_line(key)))
+
+    def _add(self, line: str) -> None:
         with self._lock:
+            data = line.encode() + b"\n"
+            write_at(self._file, data, self._end)
+            self._end += len(data)
             self._keys[line] = None
             if len(self._keys) > self._kept:
                 self._keys.popitem(last=False)
-            os.write(self._file, line.encode() + b"\n")
             self._written += 1
             if self._written > 2 * self._kept:
-                os.close(self._file)
+                outgrown = self._file
                 self._rewrite()
+                os.close(outgrown)
 
     def _rewrite(self) -> None:
         partial = self._path.with_suffix(".part")
         partial.write_text("".join(f"{line}\n" for line in self._keys))
         partial.replace(self._path)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        self._end = os.fstat(self._file).st_size
         self._written = len(self._keys)
 
 

@@ -1,18 +1,24 @@
-"""What the agent has in hand, on disk: a record for each message, so that its successor can clean up after it."""
+"""What the agent has in hand, on disk: a record for each message, so that its successor can clean up after it.
+
+A file for each message: one line for the message, and one for each thing that became known of it later. Of a file whose
+first line is torn nothing had started yet; of a torn last line nothing had come.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Dict, Final, List, Tuple
+from typing import Dict, Final, Iterator, List, Mapping, Tuple
 
+from agents.orca_agent.disk import patiently, write_at
 from agents.orca_agent.fields import ID, Fields, Malformed, load_object
 
 SUFFIX: Final = ".message"
+ACKNOWLEDGED: Final = {"acknowledged": True}
 
 
 @dataclass(frozen=True)
@@ -62,33 +68,32 @@ class Journal:
         self._lock = threading.Lock()
 
     def write(self, record: Record) -> None:
-        with self._lock:
-            self._write(record)
-
-    def _write(self, record: Record) -> None:
-        path = self._path(record.message)
-        partial = path.with_suffix(".part")
-        partial.write_text(json.dumps(asdict(record)))
-        partial.replace(path)
+        """Begin the record of a message that has just come; when this returns it is kept."""
+        text = "".join(json.dumps(line) + "\n" for line in _lines(record))
+        patiently(lambda: self._path(record.message).write_text(text))
 
     def guard(self, record: Record, step: str, guard: Guard) -> None:
-        """Note the processes of a step that has started. The message may have been acknowledged meanwhile."""
-        with self._lock:
-            record.guards[step] = guard
-            with contextlib.suppress(FileNotFoundError):
-                kept = _parse(self._path(record.message).read_bytes())
-                self._write(replace(record, acknowledged=kept.acknowledged))
-
-    def remove(self, message: str) -> None:
-        with self._lock:
-            self._path(message).unlink(missing_ok=True)
+        """Note the processes of a step that has started."""
+        record.guards[step] = guard
+        self._add(record, _guard_line(step, guard))
 
     def acknowledge(self, record: Record) -> Record:
         """Note that the message is gone while its steps go on."""
-        with self._lock:
-            changed = replace(record, acknowledged=True)
-            self._write(changed)
-        return changed
+        self._add(record, ACKNOWLEDGED)
+        return replace(record, acknowledged=True)
+
+    def _add(self, record: Record, fact: Mapping[str, object]) -> None:
+        """One more line, unless the record has gone."""
+        data = json.dumps(fact).encode() + b"\n"
+        with suppress(FileNotFoundError):
+            patiently(lambda: self._append(self._path(record.message), data))
+
+    def _append(self, path: Path, data: bytes) -> None:
+        with self._lock, path.open("r+b", buffering=0) as file:
+            write_at(file.fileno(), data, file.seek(0, os.SEEK_END))
+
+    def remove(self, message: str) -> None:
+        self._path(message).unlink(missing_ok=True)
 
     def read_all(self) -> List[Record]:
         """What an earlier agent has left. Records that cannot be read are removed."""
@@ -104,18 +109,39 @@ class Journal:
         return self._folder / (message.replace("/", "_")[:100] + SUFFIX)
 
 
+def _lines(record: Record) -> Iterator[Mapping[str, object]]:
+    yield {
+        "message": record.message,
+        "receipt": record.receipt,
+        "machine": record.machine,
+        "steps": [{"run": key.run, "step": key.step, "attempt": key.attempt} for key in record.steps],
+    }
+    for step, guard in record.guards.items():
+        yield _guard_line(step, guard)
+    if record.acknowledged:
+        yield ACKNOWLEDGED
+
+
+def _guard_line(step: str, guard: Guard) -> Mapping[str, object]:
+    return {"step": step, "pid": guard.pid, "start": guard.start, "session": guard.session}
+
+
 def _parse(body: bytes) -> Record:
-    fields = load_object(body, "record")
-    guards = fields.child("guards") if fields.has("guards") else None
-    steps = fields.objects("steps", _step, limit=1_000)
-    return Record(
+    first, *later = body.split(b"\n")[:-1] or [b""]
+    fields = load_object(first, "record")
+    record = Record(
         message=fields.text("message"),
         receipt=fields.text("receipt", limit=4_096),
         machine=fields.text("machine"),
-        steps=steps,
-        acknowledged=fields.flag("acknowledged", default=False),
-        guards={key.step: _guard(guards.child(key.step)) for key in steps if guards and guards.has(key.step)},
+        steps=fields.objects("steps", _step, limit=1_000),
     )
+    for line in later:
+        fact = load_object(line, "record")
+        if fact.has("step"):
+            record.guards[fact.match("step", ID)] = _guard(fact)
+        elif fact.flag("acknowledged", default=False):
+            record = replace(record, acknowledged=True)
+    return record
 
 
 def _step(fields: Fields) -> StepKey:

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Callable, Final, Set
+from typing import Callable, Final, Protocol, Set
 
 from agents.orca_agent.events import Reason
 from agents.orca_agent.layout import Layout
@@ -26,20 +26,29 @@ MB: Final = 1024 * 1024
 LOW_DISK_MB: Final = 256
 
 
+class Warm(Protocol):
+    """The warm interpreter: its process is no orphan, and `tidy` ends those below it that are not used."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def tidy(self) -> object: ...
+
+
 class Keeper:
-    """``warm_pid`` tells the process id of the warm interpreter, which is no orphan."""
+    """A thread that looks after steps, disk and processes until it is closed."""
 
     def __init__(
         self,
         work: Work,
         layout: Layout,
-        warm_pid: Callable[[], int],
+        warm: Warm,
         *,
         free_mb: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free // MB,
     ) -> None:
         self._work = work
         self._layout = layout
-        self._warm_pid = warm_pid
+        self._warm = warm
         self._free_mb = free_mb
         self._suspects: Set[int] = set()
         self._stop = threading.Event()
@@ -61,6 +70,7 @@ class Keeper:
                 if time.monotonic() >= due:
                     due = time.monotonic() + LOOK_EVERY
                     self._work.renew()
+                    self._warm.tidy()
                     self.bury_orphans()
             except Exception:
                 log.exception("housekeeping")
@@ -70,15 +80,18 @@ class Keeper:
         if self._free_mb(self._layout.work) < LOW_DISK_MB:
             self._work.stop_largest(self._size_of, Reason.DISK_LIMIT)
 
-    def _size_of(self, step: str) -> int:
-        return sum(_size(folder) for folder in self._layout.work.glob(f"{step}-*"))
+    def _size_of(self, step: str, warden: int) -> int:
+        """Its own folder, or what its processes have written, wherever that was: the greater of the two."""
+        folder = sum(_size(folder) for folder in self._layout.work.glob(f"{step}-*"))
+        below = processes.descendants(warden) if warden else []
+        return max(folder, sum(processes.written_by(process.pid) for process in below))
 
     def bury_orphans(self) -> None:
         """Kill children that we do not know: what a step has left whose warden was killed.
 
         A child counts as unknown when it was so twice in a row, because one that has just started may be.
         """
-        known = process.live | {self._warm_pid()}
+        known = process.live | {self._warm.pid}
         found = {child.pid for child in processes.descendants_cheaply(os.getpid()) if child.parent == os.getpid()}
         for pid in found - known & self._suspects:
             processes.send(pid, signal.SIGKILL)

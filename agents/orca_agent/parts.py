@@ -86,7 +86,7 @@ class Parts:
         self.work = Work(around, self.tasks, journal, workspace=settings.workspace, changed=self.reporter.beat)
         polled = cloud.queue(settings.tasks_queue, cloud.polling)
         self.intake = Intake(polled, self.work, cloud.polling.abort)
-        self.keeper = Keeper(self.work, layout, lambda: self.warm.pid)
+        self.keeper = Keeper(self.work, layout, self.warm)
 
     def start(self, version: str, apply: Callable[[Desired], object]) -> None:
         self.reporter.emit(self._instance.registered(self._layout, self._settings.slots, version))

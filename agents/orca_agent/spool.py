@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 from typing import Final, List, Sequence
 
+from agents.orca_agent.disk import patiently, write_at
+
 SHRINK_AT: Final = 1024 * 1024
 FULL_AT: Final = 256 * 1024 * 1024
 READ: Final = 256 * 1024
@@ -46,10 +48,11 @@ class Spool:
     def append(self, line: str) -> None:
         """Add a line; when this returns it is kept."""
         data = line.encode() + b"\n"
+        patiently(lambda: self._append(data))
+
+    def _append(self, data: bytes) -> None:
         with self._lock:
-            written = 0
-            while written < len(data):
-                written += os.pwrite(self._file, data[written:], self._end + written)
+            write_at(self._file, data, self._end)
             self._end += len(data)
 
     @property

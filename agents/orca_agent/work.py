@@ -305,12 +305,15 @@ class Work:
             self._running += 1
         self._end(job, told=False)
 
-    def stop_largest(self, sizes: Callable[[str], int], reason: str) -> None:
-        """End the running step for which ``sizes`` of its id is greatest, at once; none while one is ending for it."""
+    def stop_largest(self, sizes: Callable[[str, int], int], reason: str) -> None:
+        """End the running step for which ``sizes`` is greatest, at once; none while one is ending for it.
+
+        ``sizes`` is given a step's id and the process id of its warden, 0 where it has none.
+        """
         with self._changed:
             jobs = [job for job in self._jobs.values() if job.running]
         if jobs and not any(job.control.reason == reason for job in jobs):
-            largest = max(jobs, key=lambda job: sizes(job.task.step))
+            largest = max(jobs, key=lambda job: sizes(job.task.step, job.control.warden))
             log.warning("step %s is stopped: %s", largest.task.step, reason)
             largest.control.stop(reason, 0.0)
 

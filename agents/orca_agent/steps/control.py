@@ -34,6 +34,12 @@ class StepControl:
         """Why the step is to stop, or ""."""
         return self._reason
 
+    @property
+    def warden(self) -> int:
+        """The id of the process that watches over what runs of the step now; 0 if nothing does."""
+        with self._lock:
+            return self._process.pid if self._process is not None else 0
+
     def stop(self, reason: str, grace: float = GRACE) -> None:
         """The first reason stays; a later call may shorten the grace."""
         with self._lock:

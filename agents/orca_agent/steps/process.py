@@ -69,15 +69,28 @@ live: Set[int] = set()
 
 
 class WarmStarter(Protocol):
-    """Hands descriptors to a process that forks a warden for them; False if it cannot."""
+    """Has wardens in which a script starts warm: ``lend`` gives the channel to one, None if there is none to be had."""
 
-    def start(self, descriptors: Sequence[int]) -> bool: ...
+    def lend(self) -> Optional[socket.socket]: ...
+
+    def take_back(self, channel: socket.socket) -> object: ...
 
 
 class StepProcess:
-    """A warden and the step below it. Read ``out``, ``err`` and `hear` until the ending, then `close`."""
+    """A warden and the step below it. Read ``out``, ``err`` and `hear` until the ending, then `close`.
 
-    def __init__(self, channel: socket.socket, out: int, err: int, warden: Optional[subprocess.Popen[bytes]]) -> None:
+    The warden is a process of its own (``warden``), or one that ``lender`` has lent.
+    """
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        out: int,
+        err: int,
+        *,
+        warden: Optional[subprocess.Popen[bytes]] = None,
+        lender: Optional[WarmStarter] = None,
+    ) -> None:
         self.channel = channel
         self.out = out
         self.err = err
@@ -86,16 +99,20 @@ class StepProcess:
         self.session = 0
         self.ending: Optional[Ending] = None
         self._warden = warden
+        self._lender = lender
         if warden is not None:
             live.add(warden.pid)
         self._received = b""
+        self._stopped = False
+        self._ended = False
 
     @property
     def warm(self) -> bool:
-        return self._warden is None
+        return self._lender is not None
 
     def stop(self, grace: float) -> None:
         """Ask the step to end; kill it after ``grace`` seconds. Does not wait."""
+        self._stopped = True
         try:
             self.channel.sendall(json.dumps({"stop": grace}).encode() + b"\n")
         except OSError:
@@ -135,11 +152,18 @@ class StepProcess:
                 round(ended["peak_bytes"] / 2**20, 1),
                 round(ended["cpu_seconds"], 3),
             )
+            self._ended = True
 
     def close(self) -> None:
-        """Let go of it. A warden that still lives kills its step and ends."""
+        """Let go of it. A warden that still has a step kills it and ends; one that was lent goes back.
+
+        Not where it was told to stop: it may not have read that yet, and must not take it for the next step's.
+        """
         live.discard(self.pid)
-        self.channel.close()
+        if self._lender is not None and self._ended and not self._stopped:
+            self._lender.take_back(self.channel)
+        else:
+            self.channel.close()
         os.close(self.out)
         os.close(self.err)
         if self._warden is not None:
@@ -169,19 +193,25 @@ def start(order: Order, warm: Optional[WarmStarter] = None) -> StepProcess:
 def _start(order: Order, warm: Optional[WarmStarter]) -> Optional[StepProcess]:
     """None where nothing answers in time."""
     with ExitStack() as ours, ExitStack() as theirs:
-        channel, their_channel = socket.socketpair()
-        ours.callback(channel.close)
-        theirs.callback(their_channel.close)
         out, their_out = _pipe(ours, theirs)
         err, their_err = _pipe(ours, theirs)
-        descriptors = (their_channel.fileno(), their_out, their_err)
-        if warm is not None and not warm.start(descriptors):
-            return None
-        warden = _fresh_warden(descriptors) if warm is None else None
-        theirs.close()
-        process = StepProcess(channel, out, err, warden)
+        if warm is not None:
+            lent = warm.lend()
+            if lent is None:
+                return None
+            channel = ours.enter_context(lent)
+            process = StepProcess(channel, out, err, lender=warm)
+        else:
+            channel, their_channel = socket.socketpair()
+            ours.callback(channel.close)
+            theirs.callback(their_channel.close)
+            warden = _fresh_warden((their_channel.fileno(), their_out, their_err))
+            process = StepProcess(channel, out, err, warden=warden)
         channel.settimeout(COLD_TIMEOUT if warm is None else WARM_TIMEOUT)
         with suppress(OSError):
+            if warm is not None:
+                socket.send_fds(channel, [b"+"], [their_out, their_err])
+            theirs.close()
             channel.sendall(order.line())
             process.hear()
         if process.pid == 0 and (process.ending is None or warm is not None):

@@ -114,6 +114,16 @@ def _proportional(process: Process) -> int:
     return process.rss
 
 
+def written_by(pid: int) -> int:
+    """Bytes that a process has written to files on a disk so far; 0 where that cannot be known."""
+    try:
+        with open(f"/proc/{pid}/io", "rb") as file:  # noqa: PTH123
+            fields = dict(line.split(b":") for line in file)
+        return int(fields[b"write_bytes"]) - int(fields[b"cancelled_write_bytes"])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
 def send(pid: int, number: int) -> bool:
     """Send a signal to a process, or to a group by its negative id; False where there is none that is ours."""
     try:

@@ -49,19 +49,19 @@ def pump(process: StepProcess, sink: Sink, *, seconds: float, streams: Tuple[str
     """Until the step has ended and all that it printed is read. ``seconds``: then its warden must have hung."""
     names = {process.out: streams[0], process.err: streams[1]}
     channel = process.channel.fileno()
+    opened = {*names} if process.ending else {*names, channel}
     poll = select.poll()
-    for descriptor in (*names, channel):
+    for descriptor in opened:
         poll.register(descriptor, select.POLLIN)
-    opened = {*names, channel}
-    until = time.monotonic() + seconds
+    until = time.monotonic() + (AFTER_END if process.ending else seconds)
     while opened:
         left = until - time.monotonic()
         if left <= 0:
             break
         for descriptor, _ in poll.poll(max(1.0, min(left, sink.due()) * 1000)):
             if descriptor == channel:
-                alive = process.hear()
-                if process.ending is not None:
+                alive = process.hear() and process.ending is None
+                if not alive:
                     until = min(until, time.monotonic() + AFTER_END)
             else:
                 data = os.read(descriptor, BLOCK)

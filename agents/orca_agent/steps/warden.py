@@ -6,7 +6,8 @@ limits); then the agent may say ``{"stop": seconds of grace}``. The warden says 
 the agent is dead, and all below the warden is killed at once. The warden is a *subreaper*: whatever a step
 leaves behind, and however it hides, becomes its child.
 
-It imports as little as it can, because a fresh one is started for each cold step.
+It imports as little as it can, because a fresh one is started for each cold step. One that the warm interpreter has
+forked waits for the next order when its step has ended (see `warm`).
 """
 
 from __future__ import annotations
@@ -33,12 +34,25 @@ RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SI
 
 
 class Warden:
-    """Watches over one step. ``channel`` is the descriptor of the socket to the agent."""
+    """Watches over one step after the other. ``channel`` is the descriptor of the socket to the agent."""
 
-    def __init__(self, order: Mapping[str, Any], rest: bytes, channel: int) -> None:
-        self.order = order
+    def __init__(self, channel: int) -> None:
         self.channel = channel
-        self.received = rest
+        self.wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        kernel.become_subreaper()
+        kernel.take_priority()
+        own = processes.look(os.getpid())
+        self.start = own.start if own else 0
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was known of the last step."""
+        self.order: Mapping[str, Any] = {}
+        self.received = b""
         self.child = 0
         self.report = -1
         self.status: Optional[int] = None
@@ -47,17 +61,16 @@ class Warden:
         self.kill_at = float("inf")
         self.peak = 0
         self.cpu = 0.0
-        self.wake, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        self.ooms = kernel.oom_kills()
-        kernel.take_priority()
+        self.ooms = 0
 
     def begin(self) -> bool:
-        """Fork. True in the child, which must call `settle` and then become the step."""
-        kernel.become_subreaper()
+        """Read an order and fork. True in the child, which must call `settle` and then become the step.
+
+        ``EOFError`` if the agent has gone.
+        """
+        self._forget()
+        self.order, self.received = read_order(self.channel)
+        self.ooms = kernel.oom_kills()
         read, self.report = os.pipe2(os.O_CLOEXEC)
         self.child = os.fork()
         if self.child == 0:
@@ -75,8 +88,7 @@ class Warden:
             os.waitpid(self.child, 0)
             self.say({"failed": trouble.decode("utf-8", "replace")})
             os._exit(1)
-        own = processes.look(os.getpid())
-        self.say({"pid": os.getpid(), "start": own.start if own else 0, "child": self.child})
+        self.say({"pid": os.getpid(), "start": self.start, "child": self.child})
         self.deadline = time.monotonic() + self.order["seconds"]
         return False
 
@@ -87,7 +99,7 @@ class Warden:
             self._agent_died()
 
     def watch(self) -> None:
-        """Until the step and all that it started are gone; then tell the agent."""
+        """Until the step and all that it started are gone; then tell the agent. Ends where something would not die."""
         poll = select.poll()
         poll.register(self.channel, select.POLLIN)
         poll.register(self.wake, select.POLLIN)
@@ -111,6 +123,8 @@ class Warden:
                 self._end()
         self._end_stragglers(poll)
         self.say({"ended": self._ending()})
+        if self._has_children():
+            os._exit(0)
 
     def reap(self) -> None:
         """Collect what has died; adds its use of the processor and of memory to the step's."""
@@ -278,7 +292,7 @@ def read_order(channel: int) -> Tuple[Dict[str, Any], bytes]:
 def main() -> None:
     """Serve one step. Descriptor 0 is the socket to the agent, 1 and 2 are the step's output."""
     channel = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 10)
-    warden = Warden(*read_order(channel), channel)
+    warden = Warden(channel)
     if not warden.begin():
         warden.watch()
         os._exit(0)

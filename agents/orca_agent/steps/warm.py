@@ -1,9 +1,11 @@
 """The warm interpreter: a process that has imported what scripts usually import, and forks for each of them.
 
 It runs as the steps' user and knows no credentials. The agent sends it, over the socket that is its
-descriptor 0, one byte and three descriptors: the channel, the output and the error stream of a step. It
-forks a warden for them (see `warden`), which forks once more; that process becomes the step and runs the
-script as ``python script.py`` would.
+descriptor 0, one byte and one descriptor: a channel. It forks a warden for it (see `warden`). Over the channel
+the agent sends the warden one byte and two descriptors, a step's output and error stream, and then the order.
+The warden forks once more; that process becomes the step and runs the script as ``python script.py`` would.
+When the step has ended, the warden waits for another, until the agent closes the channel: it is half the work
+of starting a step to fork the process that watches over it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from agents.orca_agent.steps.preload import PRELOAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Mapping, NoReturn, Optional, Set
+    from typing import Any, Mapping, NoReturn, Optional, Set
 
 
 def preload() -> None:
@@ -44,40 +46,42 @@ def preload() -> None:
 
 
 def serve(server: socket.socket) -> Optional[warden.Warden]:
-    """Fork a warden for every three descriptors that come. Returns in the process that becomes a step, or at the end.
+    """Fork a warden for every channel that comes. Returns in the process that becomes a step, or at the end.
 
     Returning, instead of running the script from here, keeps our frames out of the script's stack.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        byte, descriptors, _, _ = socket.recv_fds(server, 1, 3)
+        byte, descriptors, _, _ = socket.recv_fds(server, 1, 1)
         if not byte:
             return None
         if os.fork() == 0:
             server.close()
-            return begin(descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
+            return watch_over(socket.socket(fileno=descriptors[0]))
+        os.close(descriptors[0])
 
 
-def begin(descriptors: List[int]) -> warden.Warden:
-    """In a fork: be the warden of a step until it ends; or, in the fork after that, return to become the step."""
-    channel, out, err = descriptors
+def watch_over(channel: socket.socket) -> warden.Warden:
+    """In a fork: be the warden of one step after the other; or, in a fork of that, return to become the step."""
     os.setsid()
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    os.close(out)
-    os.close(err)
-    null = os.open(os.devnull, os.O_RDONLY)
+    null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
-    try:
-        watching = warden.Warden(*warden.read_order(channel), channel)
-    except (EOFError, OSError):
-        os._exit(1)
-    if not watching.begin():
+    watching = warden.Warden(channel.fileno())
+    while True:
+        try:
+            byte, streams, _, _ = socket.recv_fds(channel, 1, 2)
+            if not byte:
+                os._exit(0)
+            for number, stream in enumerate(streams, 1):
+                os.dup2(stream, number)
+                os.close(stream)
+            if watching.begin():
+                return watching
+        except (EOFError, OSError):
+            os._exit(1)
+        for number in (1, 2):
+            os.dup2(null, number)
         watching.watch()
-        os._exit(0)
-    return watching
 
 
 def prepare(order: Mapping[str, Any], report: int) -> str:

@@ -1,4 +1,8 @@
-"""The agent's side of the warm interpreter: it is started, used, and started again when it has died."""
+"""The agent's side of the warm interpreter: it is started, used, and started again when it has died.
+
+It forks a warden for each step that runs at the same time as others (see `warm`); wardens are lent to steps, and those
+that nobody has wanted for a while are let go.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Final, Mapping, Optional, Sequence
+from typing import Final, List, Mapping, Optional, Tuple
 
 from agents.orca_agent.account import Account
 from agents.orca_agent.steps.process import CODE
@@ -20,10 +24,11 @@ PROGRAM: Final = (
     "from agents.orca_agent.steps import warm; sys.path.remove(code); warm.main()"
 )
 RESTART_AFTER: Final = 5.0
+KEPT_IDLE: Final = 10.0
 
 
 class WarmServer:
-    """Threads may call `start` at any time; where that fails, the step starts cold."""
+    """Threads may call at any time; where there is nothing to `lend`, the step starts cold."""
 
     def __init__(self, account: Account, environment: Mapping[str, str]) -> None:
         self._account = account
@@ -31,6 +36,7 @@ class WarmServer:
         self._lock = threading.Lock()
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._socket: Optional[socket.socket] = None
+        self._idle: List[Tuple[socket.socket, float]] = []
         self._started = float("-inf")
         self._closed = False
 
@@ -43,20 +49,44 @@ class WarmServer:
         with self._lock:
             return self._open()
 
-    def start(self, descriptors: Sequence[int]) -> bool:
-        """Hand over a step's channel, output and error stream. See `process.WarmStarter`."""
+    def lend(self) -> Optional[socket.socket]:
+        """The channel to a warden that waits for a step: the one that was used last, or a new one."""
         with self._lock:
+            if self._idle:
+                return self._idle.pop()[0]
             if not self._open() or self._socket is None:
-                return False
+                return None
+            ours, theirs = socket.socketpair()
             try:
-                socket.send_fds(self._socket, [b"+"], list(descriptors))
+                socket.send_fds(self._socket, [b"+"], [theirs.fileno()])
             except OSError:
+                ours.close()
                 self._discard()
-                return False
-            return True
+                return None
+            finally:
+                theirs.close()
+            return ours
+
+    def take_back(self, channel: socket.socket) -> None:
+        """A warden's step has ended: it may have another."""
+        with self._lock:
+            if self._closed:
+                channel.close()
+            else:
+                self._idle.append((channel, time.monotonic()))
+
+    def tidy(self, idle: float = KEPT_IDLE) -> None:
+        """End the wardens that have had no step for ``idle`` seconds."""
+        with self._lock:
+            since = time.monotonic() - idle
+            for channel, last_used in self._idle:
+                if last_used <= since:
+                    channel.close()
+            self._idle = [(channel, last_used) for channel, last_used in self._idle if last_used > since]
 
     def close(self) -> None:
-        """End the interpreter; steps that it has forked live on."""
+        """End the interpreter and the wardens that wait; steps that run live on."""
+        self.tidy(0.0)
         with self._lock:
             self._closed = True
             self._discard()

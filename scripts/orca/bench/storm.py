@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import random
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -159,8 +160,20 @@ def measure(arguments: list[str]) -> Report:
         before = calm(lab, runs=max(_LEAST_CALM, given.runs // 10))
         say(f"The storm: {given.runs} runs, a kill every {given.every:g} s, seed {given.seed}")
         during = storm(orca, lab, runs=given.runs, every=given.every, seed=given.seed)
+        if _answers_5xx(during):
+            say(f"  Somebody was answered 5xx: the logs are kept in {_logs_kept(orca)}")
     _report(report, before, during)
     return report
+
+
+def _answers_5xx(during: Outcome) -> int:
+    return sum(count for code, count in during.refused.items() if code.startswith("5"))
+
+
+def _logs_kept(orca: Orca) -> Path:
+    kept = Path(tempfile.mkdtemp(prefix="orca-storm-log-"))
+    shutil.copytree(orca.home / "log", kept, dirs_exist_ok=True)
+    return kept
 
 
 def _report(report: Report, before: Outcome, during: Outcome) -> None:
@@ -184,7 +197,7 @@ def _report(report: Report, before: Outcome, during: Outcome) -> None:
     ):
         report.add(name, [count], "runs")
     report.add("applied_twice", [found.applied_twice], "effects")
-    report.add("answers_5xx", [sum(count for code, count in during.refused.items() if code.startswith("5"))], "answers")
+    report.add("answers_5xx", [_answers_5xx(during)], "answers")
     report.add("calm_run_s", before.seconds, "s")
     report.add("storm_run_s", during.seconds, "s")
     report.add("calm_rate", [before.rate], "runs/s")

@@ -339,7 +339,7 @@ def test_while_a_step_ends_because_the_disk_is_full_no_other_one_must(
     bench.accept(task(), task())
     bench.wait(lambda: len(controls) == 2)
     for _ in range(2):
-        bench.work.stop_largest(lambda step: 1, "disk_limit")
+        bench.work.stop_largest(lambda step, warden: 1, "disk_limit")
     assert sorted(control.reason for control in controls) == ["", "disk_limit"]
     ends.set()
 
@@ -348,7 +348,7 @@ def test_the_largest_step_is_stopped_when_the_disk_is_full(bench: Bench) -> None
     small, large = task(), task()
     bench.accept(small, large)
     bench.wait(lambda: len(bench.begun) == 2)
-    bench.work.stop_largest(lambda step: 10 if step == large.step else 1, "disk_limit")
+    bench.work.stop_largest(lambda step, warden: 10 if step == large.step else 1, "disk_limit")
     bench.wait(lambda: set(bench.ended()) == {large.step})
 
 
