@@ -37,6 +37,7 @@ def forget_clouds() -> None:
     aws.forget_sessions()
     aws_platform.own_account_id.cache_clear()
     aws_platform.events_queue_url.cache_clear()
+    aws_platform.dead_events_queue_url.cache_clear()
     aws_storage._delivered.clear()
     aws_queue._urls.clear()
 

@@ -30,7 +30,11 @@ def patiently(write: Callable[[], object], *, pause: Callable[[float], object] =
 
 
 def write_at(descriptor: int, data: bytes, offset: int) -> None:
-    """Write all bytes at ``offset``, which may take several calls. Raises ``OSError``."""
+    """Write all bytes at ``offset``, the end of a file, or none of them. Raises ``OSError``."""
     written = 0
-    while written < len(data):
-        written += os.pwrite(descriptor, data[written:], offset + written)
+    try:
+        while written < len(data):
+            written += os.pwrite(descriptor, data[written:], offset + written)
+    except OSError:
+        os.ftruncate(descriptor, offset)
+        raise

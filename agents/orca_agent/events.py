@@ -30,6 +30,9 @@ MAX_LINE: Final = 8_192  # characters in one line of a log
 MAX_LOG_LINES: Final = 2_000  # lines in one event
 MAX_OUTPUTS: Final = 1_000  # outputs listed in one event
 MAX_MESSAGE: Final = 4_000  # characters in the message of a finished step
+# What the portal's database has room for.
+MOST: Final = 2**31 - 1
+MOST_ATTEMPTS: Final = 2**15 - 1
 
 
 class Reason:
@@ -207,13 +210,13 @@ def _registered(fields: Fields, base: Dict[str, Any]) -> Event:
     return InstanceRegistered(
         **base,
         boot_id=fields.text("boot_id", limit=64),
-        instance_type=fields.text("instance_type", limit=64, default=""),
+        instance_type=fields.text("instance_type", limit=32, default=""),
         private_ip=fields.text("private_ip", limit=45, default=""),
         public_ip=fields.text("public_ip", limit=45, default=""),
         agent_version=fields.text("agent_version", limit=64, default=""),
         slots=fields.integer("slots", high=10_000),
-        cpus=fields.integer("cpus", high=100_000),
-        memory_mb=fields.integer("memory_mb"),
+        cpus=fields.integer("cpus", high=10_000),
+        memory_mb=fields.integer("memory_mb", high=MOST),
         ssh_host_keys=fields.items("ssh_host_keys", public_key, limit=10),
     )
 
@@ -225,12 +228,12 @@ def _heartbeat(fields: Fields, base: Dict[str, Any]) -> Event:
         slots=fields.integer("slots", high=10_000),
         running=fields.objects(
             "running",
-            lambda item: RunningStep(item.identifier("step"), item.integer("attempt", low=1, high=10**6)),
+            lambda item: RunningStep(item.identifier("step"), item.integer("attempt", low=1, high=MOST_ATTEMPTS)),
             limit=10_000,
         ),
         load=fields.number("load", default=0.0),
-        memory_free_mb=fields.integer("memory_free_mb", default=0),
-        disk_free_mb=fields.integer("disk_free_mb", default=0),
+        memory_free_mb=fields.integer("memory_free_mb", high=MOST, default=0),
+        disk_free_mb=fields.integer("disk_free_mb", high=MOST, default=0),
     )
 
 
@@ -240,7 +243,7 @@ def _stopping(fields: Fields, base: Dict[str, Any]) -> Event:
 
 
 def _of_step(fields: Fields, base: Dict[str, Any]) -> Dict[str, Any]:
-    attempt = fields.integer("attempt", low=1, high=10**6)
+    attempt = fields.integer("attempt", low=1, high=MOST_ATTEMPTS)
     return {**base, "run": fields.identifier("run"), "step": fields.identifier("step"), "attempt": attempt}
 
 
@@ -251,7 +254,7 @@ def _started(fields: Fields, base: Dict[str, Any]) -> Event:
 def _log(fields: Fields, base: Dict[str, Any]) -> Event:
     return StepLog(
         **_of_step(fields, base),
-        first=fields.integer("first", low=1),
+        first=fields.integer("first", low=1, high=MOST),
         lines=fields.items("lines", _line, limit=MAX_LOG_LINES),
         boot_id=fields.text("boot_id", limit=64, default=""),
     )
@@ -270,7 +273,7 @@ def _finished(fields: Fields, base: Dict[str, Any]) -> Event:
     return StepFinished(
         **_of_step(fields, base),
         state=fields.choice("state", FINAL_STATES),
-        exit_code=fields.integer("exit_code", low=-(2**31), high=2**32) if fields.has("exit_code") else None,
+        exit_code=fields.integer("exit_code", low=-MOST, high=MOST) if fields.has("exit_code") else None,
         signal=fields.integer("signal", low=1, high=128) if fields.has("signal") else None,
         reason=fields.match("reason", CODE, default=""),
         message=fields.text("message", limit=MAX_MESSAGE, default=""),
@@ -287,10 +290,10 @@ def _finished(fields: Fields, base: Dict[str, Any]) -> Event:
 
 def _log_summary(fields: Fields) -> LogSummary:
     return LogSummary(
-        lines=fields.integer("lines", default=0),
+        lines=fields.integer("lines", high=MOST, default=0),
         bytes=fields.integer("bytes", default=0),
         truncated=fields.flag("truncated", default=False),
-        key=fields.text("key", limit=1_024, default=""),
+        key=fields.text("key", limit=300, default=""),
     )
 
 

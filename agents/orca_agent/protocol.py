@@ -162,7 +162,7 @@ def _open_payload(payload: str, workspace: str) -> Envelope:
             skipped += 1
         else:
             events.append(event)
-    instance = fields.text("instance", limit=64)
+    instance = fields.text("instance", limit=32)
     return Envelope(workspace, instance, fields.number("sent_at"), tuple(events), tuple(rejected), skipped)
 
 

@@ -11,11 +11,14 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterable
 from functools import cache
+from weakref import WeakKeyDictionary
 
 import redis
 import redis.asyncio
 from django.conf import settings
 from django.db import transaction
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
 TICK = 5.0
@@ -46,28 +49,93 @@ def publish_on_commit(*topics: str) -> None:
     transaction.on_commit(lambda: publish(topics))
 
 
+class _Ear:
+    """All that one event loop hears of Redis, over one connection, whoever listens and to whatever."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, set[asyncio.Queue[str | None]]] = {}
+        self.listening = asyncio.Event()
+        self.closed = False
+        self._task = asyncio.create_task(self._hear())
+
+    def join(self, topics: Iterable[str]) -> asyncio.Queue[str | None]:
+        """Where these topics come from now on as they change; ``None`` says that no more will come."""
+        queue: asyncio.Queue[str | None] = asyncio.Queue()
+        for topic in topics:
+            self._listeners.setdefault(topic, set()).add(queue)
+        return queue
+
+    def leave(self, topics: Iterable[str], queue: asyncio.Queue[str | None]) -> None:
+        """Nobody waits there any more."""
+        for topic in topics:
+            left = self._listeners[topic]
+            left.discard(queue)
+            if not left:
+                del self._listeners[topic]
+
+    async def _hear(self) -> None:
+        client = redis.asyncio.Redis.from_url(settings.REDIS_URL, retry=Retry(NoBackoff(), 0))
+        try:
+            async with client.pubsub() as subscription:
+                await subscription.psubscribe(_PREFIX + "*")
+                while not self.closed:
+                    message = await subscription.get_message(timeout=TICK)
+                    if message is None:
+                        self.closed = not self._listeners
+                    elif message["type"] == "psubscribe":
+                        self.listening.set()
+                    else:
+                        topic = message["channel"].decode().removeprefix(_PREFIX)
+                        for queue in self._listeners.get(topic, ()):
+                            queue.put_nowait(topic)
+        except (redis.RedisError, OSError) as error:
+            logger.warning("live notices cannot be heard: %s", error)
+        finally:
+            self.closed = True
+            self.listening.set()
+            for queue in {queue for queues in self._listeners.values() for queue in queues}:
+                queue.put_nowait(None)
+            with contextlib.suppress(redis.RedisError, OSError):
+                await client.aclose()
+
+
+_ears: WeakKeyDictionary[asyncio.AbstractEventLoop, _Ear] = WeakKeyDictionary()
+
+
+def _ear() -> _Ear:
+    loop = asyncio.get_running_loop()
+    found = _ears.get(loop)
+    if found is None or found.closed:
+        found = _ears[loop] = _Ear()
+    return found
+
+
 async def changes(*topics: str) -> AsyncIterator[str | None]:
     """Yield a topic when it may have changed, ``None`` when listening begins and every ``TICK`` seconds of silence.
 
-    Never ends by itself. What changes after the first ``None`` is not missed.
+    Ends only where notices cannot be heard any more. What changes after the first ``None`` is not missed.
     """
     if not settings.REDIS_URL:
         yield None
         while True:
             await asyncio.sleep(BLIND_TICK)
             yield topics[0]
-    client = redis.asyncio.Redis.from_url(settings.REDIS_URL)
+    ear = _ear()
+    queue = ear.join(topics)
     try:
-        async with client.pubsub(ignore_subscribe_messages=True) as subscription:
-            await subscription.subscribe(*(_PREFIX + topic for topic in topics))
+        await ear.listening.wait()
+        if not ear.closed:
             yield None
-            while True:
-                message = await subscription.get_message(timeout=TICK)
-                yield None if message is None else message["channel"].decode().removeprefix(_PREFIX)
-    except redis.RedisError as error:
-        logger.warning("live notices cannot be heard: %s", error)
-        await asyncio.sleep(BLIND_TICK)
-        yield topics[0]
+        while not (ear.closed and queue.empty()):
+            try:
+                topic = await asyncio.wait_for(queue.get(), TICK)
+            except TimeoutError:
+                yield None
+                continue
+            if topic is None:
+                break
+            yield topic
     finally:
-        with contextlib.suppress(redis.RedisError):
-            await client.aclose()
+        ear.leave(topics, queue)
+    await asyncio.sleep(BLIND_TICK)
+    yield topics[0]

@@ -22,7 +22,7 @@ from portal.core import live
 
 # A stream ends after this many seconds and the page opens a fresh one, so that deploys and lost logins take effect.
 LONGEST = 600.0
-# Between two looks, in seconds, so that a burst of changes costs few.
+# Seconds: of looks that follow each other within this time only the first comes at once, so that a burst costs few.
 PAUSE = 0.02
 KEEP_ALIVE = b": still here\n\n"
 
@@ -66,17 +66,20 @@ async def _events(watch: Watch) -> AsyncIterator[bytes]:
     woken = asyncio.Event()
     listener = asyncio.create_task(_listen(watch.topics, woken))
     began = time.monotonic()
+    looked = 0.0
     try:
         with contextlib.suppress(TimeoutError):  # look once changes are heard, so that none falls between
             await asyncio.wait_for(woken.wait(), live.BLIND_TICK)
         while time.monotonic() - began < LONGEST:
+            burst, looked = time.monotonic() - looked < 2 * PAUSE, time.monotonic()
             woken.clear()
             for event in await _looked(watch):
                 yield event.encode()
             if watch.over:
                 yield Event("end").encode()
                 return
-            await asyncio.sleep(PAUSE)
+            if burst:
+                await asyncio.sleep(PAUSE)
             try:
                 await asyncio.wait_for(woken.wait(), live.TICK)
             except TimeoutError:

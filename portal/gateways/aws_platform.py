@@ -53,6 +53,13 @@ def events_queue_url() -> str:
         return client("sqs").get_queue_url(QueueName=EVENTS_QUEUE)["QueueUrl"]
 
 
+@cache
+def dead_events_queue_url() -> str:
+    """The address of the queue for what could not be applied, however often it was tried."""
+    with translated("find the queue of events that were set aside"):
+        return client("sqs").get_queue_url(QueueName=DEAD_EVENTS_QUEUE)["QueueUrl"]
+
+
 def events_queue_arn(region: str) -> str:
     """The same queue as policies name it."""
     return f"arn:aws:sqs:{region}:{own_account_id()}:{EVENTS_QUEUE}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from portal.gateways.aws import Account, client, translated
-from portal.gateways.aws_platform import events_queue_url
+from portal.gateways.aws_platform import dead_events_queue_url, events_queue_url
 
 BATCH = 10
 # Of all messages of a call together; SQS takes 262,144.
@@ -96,3 +96,27 @@ def delete_events(messages: Sequence[Incoming]) -> None:
             QueueUrl=events_queue_url(),
             Entries=[{"Id": str(i), "ReceiptHandle": m.receipt} for i, m in enumerate(messages)],
         )
+
+
+def events_set_aside() -> int:
+    """About how many event messages lie in the dead-letter queue, because they could not be applied for long."""
+    with translated("look for events that were set aside"):
+        found = client("sqs").get_queue_attributes(
+            QueueUrl=dead_events_queue_url(), AttributeNames=["ApproximateNumberOfMessages"]
+        )
+    return int(found["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def events_return(most: int) -> int:
+    """Put up to ``most`` event messages that were set aside back into the events queue; how many."""
+    sqs, dead, returned = client("sqs"), dead_events_queue_url(), 0
+    with translated("bring back events that were set aside"):
+        while returned < most:
+            found = sqs.receive_message(QueueUrl=dead, MaxNumberOfMessages=BATCH, WaitTimeSeconds=0).get("Messages")
+            if not found:
+                break
+            for message in found:  # one by one: each may be as large as a whole call
+                sqs.send_message(QueueUrl=events_queue_url(), MessageBody=message["Body"])
+                sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
+            returned += len(found)
+    return returned

@@ -12,7 +12,8 @@ from django.db.models import F, Model
 from django.utils import timezone
 
 from portal.accounts.models import User
-from portal.core.errors import NotFound
+from portal.core.errors import CloudFault, NotFound
+from portal.gateways import aws_queue
 from portal.pipelines import dispatch, services, sweeps
 from portal.pipelines.models import OPEN, Outbox, Run, State, Step
 from portal.workspaces import instances, terraform_runs
@@ -23,11 +24,15 @@ Row = TypeVar("Row", bound=Model)
 MOST_OF_A_KIND = 50
 UNSENT_FOR = timedelta(seconds=60)
 LOST_WITHIN = timedelta(hours=24)
+MOST_HEARD_AGAIN = 1_000
 
 
 @dataclass(frozen=True)
 class Concern:
-    """Something that needs attention: what, whose, since when, why, and the word on the button that mends it."""
+    """Something that needs attention: what, whose, since when, why, and the word on the button that mends it.
+
+    ``model`` names its rows in the admin; ``id`` is "" where it has no row of its own.
+    """
 
     kind: str
     id: str
@@ -41,7 +46,7 @@ class Concern:
 
 def concerns() -> list[Concern]:
     """Everything that needs attention now, the oldest first; at most ``MOST_OF_A_KIND`` of a kind."""
-    found = [*_terraform(), *_workspaces(), *_instances(), *_steps(), *_outbox(), *_lost()]
+    found = [*_terraform(), *_workspaces(), *_instances(), *_steps(), *_outbox(), *_events(), *_lost()]
     return sorted(found, key=lambda concern: concern.since)
 
 
@@ -134,6 +139,28 @@ def _outbox() -> Iterator[Concern]:
         )
 
 
+def _events() -> Iterator[Concern]:
+    """What instances have told, and nobody could apply."""
+    now, model = timezone.now(), "pipelines_seenevent"
+    try:
+        aside = aws_queue.events_set_aside()
+    except CloudFault as error:
+        yield Concern("events", "", "Events that were set aside", "Orca", now, error.message, "Look again", model)
+        return
+    if aside:
+        why = "They could not be applied, however often it was tried: the relay's log says why."
+        yield Concern(
+            "events",
+            "",
+            f"{aside} message{'s' if aside > 1 else ''} of instances set aside",
+            "Orca",
+            now,
+            why,
+            "Hear again",
+            model,
+        )
+
+
 def _lost() -> Iterator[Concern]:
     since = timezone.now() - LOST_WITHIN
     repeated = Run.objects.filter(again_of__isnull=False, created_at__gte=since).values("again_of")
@@ -173,6 +200,10 @@ def _outbox_mend(outbox_id: str, by: User) -> None:
     dispatch.outbox_send(outbox_ids=[outbox_id])
 
 
+def _events_mend(_: str, by: User) -> None:
+    aws_queue.events_return(MOST_HEARD_AGAIN)
+
+
 def _run_mend(run_id: str, by: User) -> None:
     run = _get(Run, run_id)
     services.run_again(run=run, by=run.owner)
@@ -191,5 +222,6 @@ _MENDERS: dict[str, Callable[[str, User], None]] = {
     "instance": _instance_mend,
     "step": _step_mend,
     "outbox": _outbox_mend,
+    "events": _events_mend,
     "run": _run_mend,
 }

@@ -79,7 +79,11 @@ def steps_release(*, workspace: Workspace) -> int:
         if rows:
             # Packed only while steps are short: else they would wait for each other, with free slots elsewhere.
             most = min(PACK, -(-len(rows) // (2 * instances))) if quick else 1
-            transaction.on_commit(lambda: _send_quietly(rows, most), robust=True)
+            for pack in _packs(rows, most):
+                for row in pack:
+                    row.pack = pack[0].pk
+            Outbox.objects.bulk_create(rows)
+            transaction.on_commit(lambda: _send_quietly(rows), robust=True)
         return len(rows)
 
 
@@ -97,7 +101,7 @@ def _room(workspace: Workspace, most: int) -> int:
 
 
 def _released(workspace: Workspace, room: int) -> list[Outbox]:
-    """The oldest of the backlog, taken out of it, and their messages, claimed for sending."""
+    """The oldest of the backlog, taken out of it, and their messages, not saved yet, claimed for sending."""
     waiting = Step.objects.filter(
         workspace=workspace, state=State.QUEUED, released_at=None, cancel_requested_at=None
     ).order_by("created_at", "id")
@@ -114,12 +118,12 @@ def _released(workspace: Workspace, room: int) -> list[Outbox]:
     for step in steps:
         step.attempt, step.released_at, step.seen_at, step.workspace = step.attempt + 1, now, now, workspace
         rows.append(Outbox(workspace=workspace, step=step, attempt=step.attempt, claimed_until=now + CLAIM, tries=1))
-    return Outbox.objects.bulk_create(rows)
+    return rows
 
 
-def _send_quietly(rows: Sequence[Outbox], most: int) -> None:
+def _send_quietly(rows: Sequence[Outbox]) -> None:
     try:
-        _send(rows, most)
+        _send(rows)
     except CloudFault as error:
         logger.warning("%d tasks not sent yet, the sweep will: %s", len(rows), error.message)
 
@@ -140,7 +144,7 @@ def outbox_send(*, outbox_ids: Sequence[str]) -> int:
     sent, fault = 0, None
     for group in by_workspace.values():
         try:
-            sent += _send(group, 1)
+            sent += _send(group)
         except CloudFault as error:
             fault = error
     if fault is not None:
@@ -148,16 +152,21 @@ def outbox_send(*, outbox_ids: Sequence[str]) -> int:
     return sent
 
 
-def _send(rows: Sequence[Outbox], most: int) -> int:
-    """Send claimed messages of one workspace, up to ``most`` steps in each; how many steps were accepted."""
+def _send(rows: Sequence[Outbox]) -> int:
+    """Send claimed messages of one workspace, those of a pack in one; how many steps were accepted.
+
+    A pack stays one when it is sent again, because nobody knew whether it had arrived: so the queue knows it again.
+    """
     workspace = rows[0].workspace
     accepted: list[str] = []
     try:
         account = account_handle(workspace.cloud_account)
         for sha256 in dict.fromkeys(row.step.version.sha256 for row in rows):
             aws_storage.bundle_deliver(account, workspace.bucket, sha256)
-        packs = {pack[0].pk: pack for pack in _packs(rows, most)}
-        messages = [_message(pack) for pack in packs.values()]
+        packs: dict[str, list[Outbox]] = {}
+        for row in rows:
+            packs.setdefault(row.pack, []).append(row)
+        messages = [_message(reference, pack) for reference, pack in packs.items()]
         for some in _filled(messages, aws_queue.BATCH, aws_queue.BATCH_BYTES, lambda m: len(m.body.encode())):
             for reference in aws_queue.send(account, workspace.tasks_queue, some):
                 accepted += [row.pk for row in packs[reference]]
@@ -201,14 +210,12 @@ def _filled(
         yield some
 
 
-def _message(pack: Sequence[Outbox]) -> aws_queue.Outgoing:
-    first = pack[0]
-    alone = len(pack) == 1
+def _message(reference: str, pack: Sequence[Outbox]) -> aws_queue.Outgoing:
     return aws_queue.Outgoing(
-        reference=first.pk,
+        reference=reference,
         body=protocol.tasks_body([task_of(row.step, row.attempt) for row in pack]),
-        group=first.step.run_id if alone else first.pk,
-        deduplication=f"{first.step_id}-{first.attempt}" if alone else first.pk,
+        group=pack[0].step.run_id if len(pack) == 1 else reference,
+        deduplication=reference,
     )
 
 

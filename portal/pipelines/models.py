@@ -210,6 +210,7 @@ class Outbox(Identified):
     workspace = models.ForeignKey("workspaces.Workspace", on_delete=models.CASCADE, related_name="+")
     step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="+")
     attempt = models.PositiveSmallIntegerField()
+    pack = models.CharField(max_length=26, help_text="The messages of one pack go out as one; named after its first.")
     claimed_until = models.DateTimeField(null=True, blank=True)
     tries = models.PositiveIntegerField(default=0)
     error = models.CharField(max_length=300, blank=True)

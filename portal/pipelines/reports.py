@@ -52,8 +52,7 @@ class Signers:
     def workspace(self, workspace_id: str) -> Workspace | None:
         """The workspace of this id, if there is one."""
         if workspace_id not in self._known:
-            found = Workspace.objects.select_related("owner", "cloud_account").filter(pk=workspace_id)
-            self._known[workspace_id] = found.first()
+            self._known[workspace_id] = Workspace.objects.filter(pk=workspace_id).order_by().first()
         return self._known[workspace_id]
 
     def key(self, workspace_id: str) -> bytes | None:

@@ -22,7 +22,7 @@ WARDEN: Final = "import sys; sys.path.insert(0, sys.argv[1]); from agents.orca_a
 
 @dataclass(frozen=True)
 class Order:
-    """What a warden starts, and the limits that it keeps. The warm interpreter takes ``argv`` as a script's."""
+    """What a warden starts, and the limits that it keeps. The warm interpreter is itself the first of ``argv``."""
 
     argv: Sequence[str]
     environment: Mapping[str, str]

@@ -162,7 +162,7 @@ class _StepRun:
         if task.script.requirements is not None:
             environment = held.enter_context(self._environment(task.script.requirements))
             argv[0] = str(environments.interpreter(environment))
-        return (argv[1:] if warm else argv), warm
+        return argv, warm
 
     def _environment(self, requirements: str) -> ContextManager[Path]:
         path = self.script / requirements

@@ -93,7 +93,7 @@ def prepare(order: Mapping[str, Any], report: int) -> str:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    sys.argv = list(order["argv"])
+    sys.argv = order["argv"][1:]
     path = os.path.abspath(sys.argv[0])  # noqa: PTH100 (pathlib is not ours to rely on here)
     sys.path[0] = os.path.dirname(path)  # noqa: PTH120
     for name in [name for name in sys.modules if name.partition(".")[0] == "agents"]:

@@ -36,6 +36,16 @@ def test_a_guard_does_not_bring_back_a_record_that_has_gone(tmp_path: Path) -> N
     assert journal.read_all() == []
 
 
+def test_a_torn_last_line_is_forgotten(tmp_path: Path) -> None:
+    journal, record = Journal(tmp_path), Record("m", "r", "machine", (KEY,))
+    journal.write(record)
+    journal.guard(record, KEY.step, Guard(7, 8, 9))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes() + b'{"acknow')
+    (found,) = Journal(tmp_path).read_all()
+    assert (found.guards, found.acknowledged) == ({KEY.step: Guard(7, 8, 9)}, False)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"message": 1}', b"\xff"])
 def test_a_broken_record_is_removed(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.message").write_bytes(content)

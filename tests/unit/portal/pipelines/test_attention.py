@@ -6,11 +6,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import boto3
 import pytest
 from django.test import Client
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.gateways.aws_platform import dead_events_queue_url, events_queue_url
 from portal.pipelines.attention import concerns
 from portal.pipelines.models import Outbox, Run, State, Step
 from portal.workspaces.models import Instance, TerraformRun, Workspace
@@ -96,3 +98,23 @@ def test_a_silent_instance_is_named(operator: Client, workspace: Workspace) -> N
 def test_an_unknown_concern_is_refused(operator: Client) -> None:
     answer = operator.post(PAGE, {"kind": "x", "id": "y"}, follow=True)
     assert "no such concern" in answer.content.decode()
+
+
+def test_events_that_were_set_aside_are_heard_again(
+    operator: Client, run_started: Press, django_capture_on_commit_callbacks: Any
+) -> None:
+    run_started()
+    sqs = boto3.client("sqs")
+    sqs.send_message(QueueUrl=dead_events_queue_url(), MessageBody="a report")
+    assert "1 message of instances set aside" in operator.get(PAGE).content.decode()
+    assert "Nothing needs attention" in press(operator, django_capture_on_commit_callbacks)
+    (message,) = sqs.receive_message(QueueUrl=events_queue_url())["Messages"]
+    assert message["Body"] == "a report"
+
+
+def test_a_cloud_that_does_not_answer_is_a_concern_of_its_own(operator: Client, run_started: Press) -> None:
+    run_started()
+    boto3.client("sqs").delete_queue(QueueUrl=dead_events_queue_url())
+    (concern,) = concerns()
+    assert concern.kind == "events"
+    assert "Events that were set aside" in operator.get(PAGE).content.decode()

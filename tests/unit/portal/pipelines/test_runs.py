@@ -13,7 +13,7 @@ from portal.accounts.models import User
 from portal.core.errors import Conflict, Invalid, NotFound
 from portal.pipelines import dispatch, services
 from portal.pipelines.models import LogChunk, Outbox, Run, ScriptVersion, State, Step
-from portal.workspaces.models import Workspace
+from portal.workspaces.models import Instance, Workspace
 from tests.unit.portal.pipelines.conftest import Agent, only_step, queued_tasks
 
 Press = Callable[..., Run]
@@ -91,6 +91,22 @@ def test_what_cannot_be_sent_is_sent_by_the_sweep(
     assert dispatch.outbox_sweep() == 1
     assert dispatch.outbox_sweep() == 0
     assert [task.run for task in queued_tasks(workspace)] == [run.pk]
+
+
+def test_a_pack_whose_sending_was_doubtful_is_sent_as_the_same_message(
+    run_started: Press, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    monkeypatch.setattr(dispatch, "pace", dispatch.Pace())
+    Instance.objects.update(slots=0)
+    runs = [run_started() for _ in range(4)]
+    Instance.objects.update(slots=2)
+    dispatch.pace.ended(workspace.pk, 40)
+    with django_capture_on_commit_callbacks(execute=True):
+        dispatch.steps_release(workspace=workspace)
+    assert len(set(Outbox.objects.values_list("pack", flat=True))) == 2
+    Outbox.objects.update(sent_at=None, claimed_until=None)  # as after a call that was broken off
+    assert dispatch.outbox_sweep() == 4
+    assert sorted(task.run for task in queued_tasks(workspace)) == sorted(run.pk for run in runs)
 
 
 def test_two_senders_send_one_message(run_started: Press, workspace: Workspace) -> None:

@@ -90,7 +90,7 @@ def ended(folder: Path, text: str, warm: WarmServer | None) -> tuple[object, ...
     folder.mkdir()
     (folder / "main.py").write_text(text)
     (folder / "mine.py").write_text("f = open('f', 'w'); f.write('from mine')")
-    argv = [str(folder / "main.py")] if warm else [sys.executable, "-B", str(folder / "main.py")]
+    argv = [sys.executable, str(folder / "main.py")]
     order = Order(argv, {**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "1"}, folder, ACCOUNT, 60, 2048, 256, 10_000, 1_000)
     process = start(order, warm)
     assert process.warm is (warm is not None)
