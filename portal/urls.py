@@ -17,9 +17,9 @@ admin.site.index_title = "What is there"
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 api = [
-    include(f"portal.{app}.api")
-    for app in ("accounts", "clouds", "workspaces", "pipelines")
-    if find_spec(f"portal.{app}.api")
+    include(f"portal.{module}")
+    for module in ("accounts.api", "clouds.api", "workspaces.api", "pipelines.api", "pipelines.pipelines_api")
+    if find_spec(f"portal.{module}")
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -10,8 +10,18 @@ from django.http import HttpRequest
 
 from portal.accounts.current import current_user
 from portal.core.admin import LookOnly, act_on_each
-from portal.pipelines import dispatch, services
-from portal.pipelines.models import LogChunk, Outbox, Run, Script, ScriptVersion, SeenEvent, Step
+from portal.pipelines import again, dispatch, services
+from portal.pipelines.models import (
+    LogChunk,
+    Outbox,
+    Pipeline,
+    PipelineVersion,
+    Run,
+    Script,
+    ScriptVersion,
+    SeenEvent,
+    Step,
+)
 
 
 class VersionInline(admin.TabularInline[ScriptVersion, Script]):
@@ -60,6 +70,32 @@ class StepInline(admin.TabularInline[Step, Run]):
         return False
 
 
+class PipelineVersionInline(admin.TabularInline[PipelineVersion, Pipeline]):
+    model = PipelineVersion
+    fields = readonly_fields = ("number", "written_by", "created_at")
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Pipeline)
+class PipelineAdmin(LookOnly):
+    list_display = ("name", "owner", "workspace", "concurrency", "archived_at", "created_at")
+    list_filter = ("concurrency", "archived_at")
+    search_fields = ("id", "name", "owner__email", "workspace__name")
+    list_select_related = ("owner", "workspace")
+    inlines = (PipelineVersionInline,)
+
+
+@admin.register(PipelineVersion)
+class PipelineVersionAdmin(LookOnly):
+    list_display = ("pipeline", "number", "written_by", "created_at")
+    search_fields = ("pipeline__name", "pipeline__owner__email")
+    list_select_related = ("pipeline", "written_by")
+
+
 @admin.register(Run)
 class RunAdmin(LookOnly):
     list_display = ("name", "owner", "workspace", "state", "via", "created_at", "started_at", "finished_at")
@@ -77,7 +113,7 @@ class RunAdmin(LookOnly):
 
     @admin.action(description="Run again, as its owner", permissions=["operate"])
     def run_again(self, request: HttpRequest, rows: QuerySet[Run]) -> None:
-        act_on_each(request, self, rows, lambda r: services.run_again(run=r, by=r.owner), "Started again")
+        act_on_each(request, self, rows, lambda r: again.run_again(run=r, by=r.owner), "Started again")
 
 
 @admin.register(Step)

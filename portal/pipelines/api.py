@@ -22,7 +22,7 @@ from portal.accounts.models import User
 from portal.core.idempotency import idempotent
 from portal.core.requests import given
 from portal.core.streams import Event, stream
-from portal.pipelines import selectors, services
+from portal.pipelines import again, selectors, services
 from portal.pipelines.bundles import PathUpload
 from portal.pipelines.models import FINAL, Run, Script, ScriptVersion, Step
 from portal.workspaces.selectors import workspace_get
@@ -107,6 +107,15 @@ class ScriptIn(VersionIn):
 class StepOut(serializers.ModelSerializer[Step]):
     version = serializers.CharField(source="version_id")
     script_version = serializers.IntegerField(source="version.number")
+    workspace = serializers.CharField(source="workspace_id")
+    needs = serializers.ListField(
+        child=serializers.CharField(), help_text="Keys of the steps that must end well first."
+    )
+    retries = serializers.DictField(help_text="count, backoff_seconds, exit_codes; empty for none.")
+    tries = serializers.ListField(child=serializers.DictField(), help_text="How the earlier tries ended.")
+    origin = serializers.CharField(
+        source="origin_id", allow_null=True, help_text="The step that was done in its place."
+    )
     outputs = serializers.SerializerMethodField()
     seconds = serializers.FloatField(allow_null=True)
 
@@ -116,11 +125,19 @@ class StepOut(serializers.ModelSerializer[Step]):
             "id",
             "position",
             "name",
+            "key",
+            "needs",
+            "workspace",
             "version",
             "script_version",
             "arguments",
             "environment",
             "limits",
+            "secrets",
+            "retries",
+            "tries",
+            "retry_at",
+            "origin",
             "state",
             "attempt",
             "instance_id",
@@ -150,6 +167,9 @@ class StepOut(serializers.ModelSerializer[Step]):
 class RunBrief(serializers.ModelSerializer[Run]):
     workspace = serializers.CharField(source="workspace_id")
     script = serializers.CharField(source="script_id", allow_null=True)
+    pipeline = serializers.CharField(source="pipeline_id", allow_null=True)
+    again_of = serializers.CharField(source="again_of_id", allow_null=True)
+    parameters = serializers.DictField()
     seconds = serializers.FloatField(allow_null=True)
 
     class Meta:
@@ -160,6 +180,11 @@ class RunBrief(serializers.ModelSerializer[Run]):
             "state",
             "workspace",
             "script",
+            "pipeline",
+            "again_of",
+            "parameters",
+            "held",
+            "due_at",
             "via",
             "created_at",
             "started_at",
@@ -275,10 +300,11 @@ class RunFilter(FilterSet):  # type: ignore[misc]  # django-filter has no types
 
     workspace = CharFilter(field_name="workspace_id")
     script = CharFilter(field_name="script_id")
+    pipeline = CharFilter(field_name="pipeline_id")
 
     class Meta:
         model = Run
-        fields = ("state", "workspace", "script", "via")
+        fields = ("state", "workspace", "script", "pipeline", "via")
 
 
 class RunList(generics.ListAPIView[Run]):
@@ -377,7 +403,7 @@ class RunAgain(APIView):
     def post(self, request: Request, run_id: str) -> Response:
         """The same once more."""
         owner = current_user(request)
-        run = services.run_again(run=selectors.run_get(owner=owner, run_id=run_id), by=owner, via=Run.Via.API)
+        run = again.run_again(run=selectors.run_get(owner=owner, run_id=run_id), by=owner, via=Run.Via.API)
         return Response(RunOut(selectors.with_steps(run)).data, status=status.HTTP_201_CREATED)
 
 

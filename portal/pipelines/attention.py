@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.conf import settings
-from django.db.models import F, Model
+from django.db.models import Model, OuterRef, Subquery
 from django.utils import timezone
 
 from portal.accounts.models import User
 from portal.core.errors import CloudFault, NotFound
 from portal.gateways import aws_queue
-from portal.pipelines import dispatch, services, sweeps
+from portal.pipelines import again, dispatch, sweeps
 from portal.pipelines.models import OPEN, Outbox, Run, State, Step
 from portal.workspaces import instances, terraform_runs
 from portal.workspaces.models import Instance, TerraformRun, Workspace
@@ -165,7 +165,9 @@ def _lost() -> Iterator[Concern]:
     since = timezone.now() - LOST_WITHIN
     repeated = Run.objects.filter(again_of__isnull=False, created_at__gte=since).values("again_of")
     runs = Run.objects.filter(state=State.LOST, finished_at__gte=since).exclude(pk__in=repeated)
-    for run in runs.select_related("owner").annotate(message=F("steps__message"))[:MOST_OF_A_KIND]:
+    lost = Step.objects.filter(run=OuterRef("pk"), state=State.LOST).order_by("position")
+    shown = runs.select_related("owner").annotate(message=Subquery(lost.values("message")[:1]))
+    for run in shown[:MOST_OF_A_KIND]:
         yield Concern(
             "run",
             run.pk,
@@ -206,7 +208,7 @@ def _events_mend(_: str, by: User) -> None:
 
 def _run_mend(run_id: str, by: User) -> None:
     run = _get(Run, run_id)
-    services.run_again(run=run, by=run.owner)
+    again.run_again(run=run, by=run.owner)
 
 
 def _get(model: type[Row], pk: str) -> Row:

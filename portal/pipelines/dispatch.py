@@ -214,7 +214,7 @@ def _message(reference: str, pack: Sequence[Outbox]) -> aws_queue.Outgoing:
     return aws_queue.Outgoing(
         reference=reference,
         body=protocol.tasks_body([task_of(row.step, row.attempt) for row in pack]),
-        group=pack[0].step.run_id if len(pack) == 1 else reference,
+        group=(pack[0].step.lane or pack[0].step.run_id) if len(pack) == 1 else reference,
         deduplication=reference,
     )
 
@@ -257,7 +257,7 @@ def outbox_sweep() -> int:
 
 def step_return(*, step: Step) -> bool:
     """Put a released step back into the backlog, to be handed out anew."""
-    again = Step.objects.filter(pk=step.pk, state__in=OPEN, attempt=step.attempt)
+    again = Step.objects.filter(pk=step.pk, state__in=[State.QUEUED, State.RUNNING], attempt=step.attempt)
     if again.update(state=State.QUEUED, released_at=None, started_at=None, instance_id="", seen_at=None):
         publish_on_commit(f"run:{step.run_id}")
         return True

@@ -13,8 +13,9 @@ from portal.core.states import Transitions
 
 
 class State(models.TextChoices):
-    """The states of runs and of steps."""
+    """The states of runs and of steps; only steps wait (for what they need, or for their next try) or are skipped."""
 
+    WAITING = "waiting"
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -22,13 +23,18 @@ class State(models.TextChoices):
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out", "timed out"
     LOST = "lost"
+    SKIPPED = "skipped"
 
 
-FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.TIMED_OUT, State.LOST})
-OPEN = frozenset({State.QUEUED, State.RUNNING})
+FINAL = frozenset(
+    {State.SUCCEEDED, State.FAILED, State.CANCELLED, State.TIMED_OUT, State.LOST, State.SKIPPED},
+)
+OF_STEPS_ONLY = frozenset({State.WAITING, State.SKIPPED})
+OPEN = frozenset({State.WAITING, State.QUEUED, State.RUNNING})
 TRANSITIONS: Transitions = {
-    State.QUEUED: frozenset({State.RUNNING, *FINAL}),
-    State.RUNNING: frozenset({State.QUEUED, *FINAL}),
+    State.WAITING: frozenset({State.QUEUED, State.FAILED, State.CANCELLED, State.SKIPPED}),
+    State.QUEUED: frozenset({State.WAITING, State.RUNNING, *FINAL}),
+    State.RUNNING: frozenset({State.WAITING, State.QUEUED, *FINAL - {State.SKIPPED}}),
     **{state: frozenset() for state in FINAL},
 }
 
@@ -78,17 +84,77 @@ class ScriptVersion(Identified):
         return f"{self.script.name} v{self.number}"
 
 
+class Pipeline(Identified):
+    """Scripts in an order; what exactly is in its versions."""
+
+    class Concurrency(models.TextChoices):
+        FORBID = "forbid", "refuse the new run"
+        QUEUE = "queue", "the new run waits"
+        REPLACE = "replace", "stop the old run"
+        ALLOW = "allow", "run both"
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="pipelines")
+    name = models.CharField(max_length=80)
+    claimed_name = models.CharField(max_length=80, null=True, blank=True, editable=False)  # noqa: DJ001 (as above)
+    description = models.CharField(max_length=500, blank=True)
+    workspace = models.ForeignKey("workspaces.Workspace", on_delete=models.PROTECT, related_name="pipelines")
+    concurrency = models.CharField(max_length=8, choices=Concurrency.choices, default=Concurrency.QUEUE)
+    archived_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(Identified.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["owner", "claimed_name"], name="pipeline_names_differ_per_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PipelineVersion(Identified):
+    """A pipeline as it was written once. Never changed: a run keeps the one that it ran with."""
+
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    source = models.TextField(help_text="The YAML as it came.")
+    definition = models.JSONField(help_text="The same with all defaults, names of scripts and workspaces as ids.")
+    written_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+
+    class Meta(Identified.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["pipeline", "number"], name="pipeline_versions_are_numbered"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pipeline.name} v{self.number}"
+
+
 class Run(Identified):
-    """One time that something was run, from the press of the button to its final state."""
+    """One time that something was run, from the press of the button to its final state.
+
+    ``held``: it waits for an earlier run of the same pipeline to end.
+    """
+
+    class OnFailure(models.TextChoices):
+        STOP = "stop", "nothing more begins"
+        CONTINUE = "continue", "what does not need the failed step goes on"
 
     class Via(models.TextChoices):
         PAGE = "page", "the page"
         API = "api", "the API"
         SCHEDULE = "schedule", "a schedule"
+        CLI = "cli", "the command line"
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="runs")
     workspace = models.ForeignKey("workspaces.Workspace", on_delete=models.PROTECT, related_name="runs")
     script = models.ForeignKey(Script, on_delete=models.PROTECT, null=True, related_name="runs")
+    pipeline = models.ForeignKey(Pipeline, on_delete=models.PROTECT, null=True, blank=True, related_name="runs")
+    pipeline_version = models.ForeignKey(
+        PipelineVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="runs"
+    )
+    parameters = models.JSONField(default=dict, blank=True)
+    on_failure = models.CharField(max_length=8, choices=OnFailure.choices, default=OnFailure.STOP)
+    held = models.BooleanField(default=False)
+    due_at = models.DateTimeField(null=True, blank=True, help_text="The slot of the schedule that started it.")
     name = models.CharField(max_length=120)
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED, db_index=True)
     via = models.CharField(max_length=10, choices=Via.choices, default=Via.PAGE)
@@ -104,6 +170,8 @@ class Run(Identified):
             models.Index(fields=["owner", "state", "-created_at"], name="runs_of_a_person_by_state"),
             models.Index(fields=["script", "-created_at"], name="runs_of_a_script"),
             models.Index(fields=["workspace", "-created_at"], name="runs_of_a_workspace"),
+            models.Index(fields=["pipeline", "-created_at"], name="runs_of_a_pipeline"),
+            models.Index(fields=["pipeline", "state"], name="runs_of_a_pipeline_by_state"),
         ]
 
     def __str__(self) -> str:
@@ -123,12 +191,25 @@ class Step(Identified):
     """One script version with its arguments, done once in effect.
 
     ``released_at`` marks that its task was handed to the queue; until then it can be taken back without a word.
+    A step that waits with a ``retry_at`` has ended ill and will be tried again then; ``tried`` is the attempt of which
+    the end has counted, so that a second end of the same is none of the next. ``origin``: it was not done in this run,
+    but there, and what came out of it lies there.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
     workspace = models.ForeignKey("workspaces.Workspace", on_delete=models.PROTECT, related_name="steps")
     position = models.PositiveIntegerField(default=1)
     name = models.CharField(max_length=120)
+    key = models.CharField(max_length=64, blank=True, help_text="Its name in the pipeline.")
+    needs = models.JSONField(default=list, blank=True, help_text="The keys of the steps that must end well before it.")
+    inputs = models.JSONField(default=list, blank=True, help_text="Whose outputs it is given: step, files.")
+    secrets = models.JSONField(default=list, blank=True, help_text="The names of the secrets that it is given.")
+    lane = models.CharField(max_length=26, blank=True, help_text="The group of its message: in one, order is kept.")
+    retries = models.JSONField(default=dict, blank=True, help_text="count, backoff_seconds, exit_codes")
+    tries = models.JSONField(default=list, blank=True, help_text="How the earlier tries ended.")
+    tried = models.PositiveSmallIntegerField(default=0)
+    retry_at = models.DateTimeField(null=True, blank=True)
+    origin = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     version = models.ForeignKey(ScriptVersion, on_delete=models.PROTECT, related_name="steps")
     arguments = models.JSONField(default=list, blank=True)
     environment = models.JSONField(default=dict, blank=True)
@@ -174,9 +255,10 @@ class Step(Identified):
     def is_final(self) -> bool:
         return self.state in FINAL
 
-    def key(self, rest: str) -> str:
+    def object_key(self, rest: str) -> str:
         """Where the last attempt's ``rest`` (``log.txt``, ``output/…``) lies in the workspace's bucket."""
-        return f"runs/{self.run_id}/{self.pk}/{self.attempt}/{rest}"
+        done = self.origin or self
+        return f"runs/{done.run_id}/{done.pk}/{done.attempt}/{rest}"
 
 
 def _seconds(what: Run | Step) -> float | None:

@@ -19,13 +19,15 @@ from agents.orca_agent import protocol
 from portal.core.live import publish_on_commit
 from portal.pipelines import dispatch
 from portal.pipelines.models import OPEN, TRANSITIONS, LogChunk, SeenEvent, State, Step
-from portal.pipelines.services import runs_settle
+from portal.pipelines.progress import retry_of, retry_when_due, runs_settle
 from portal.workspaces import instances
 from portal.workspaces.control import signing_key
 from portal.workspaces.models import Workspace
 
 logger = logging.getLogger(__name__)
 MOST_LOG_LINES = 200_000
+# A step that is tried again begins anew; a boot id that is not kept makes of its next beginning another execution.
+_UNBEGUN: Mapping[str, Any] = {"started_at": None, "instance_id": "", "boot_id": "", "log_lines": 0}
 # Fields that only a row's own page needs: heavy, and never read here.
 _UNREAD = ("arguments", "environment", "limits", "outputs", "message", "log_key")
 
@@ -184,6 +186,10 @@ class _Book:
             return None
         return found if found.step.attempt >= event.attempt else None
 
+    def _is_past(self, entry: _Entry, event: protocol.StepStarted | protocol.StepLog | protocol.StepFinished) -> bool:
+        """Whether the event is of a try whose end has counted already, and which was to be tried again."""
+        return bool(event.attempt <= entry.now("tried"))
+
     def _executed(self, entry: _Entry, boot_id: str, at: float) -> bool:
         """Whether ``boot_id``'s is the latest execution that is known; one that began later becomes it."""
         if entry.now("executions") and entry.now("boot_id") == boot_id:
@@ -196,7 +202,9 @@ class _Book:
 
     def _started(self, report: Report, event: protocol.StepStarted) -> None:
         entry = self._entry(report, event)
-        if entry is None or entry.now("state") not in OPEN or not self._executed(entry, event.boot_id, event.at):
+        if entry is None or entry.now("state") not in OPEN or self._is_past(entry, event):
+            return
+        if not self._executed(entry, event.boot_id, event.at):
             return
         begun: dict[str, Any] = {
             "instance_id": report.instance_id,
@@ -209,9 +217,13 @@ class _Book:
     def _finished(self, report: Report, event: protocol.StepFinished) -> None:
         """The first end that is heard of counts; later ones, of other attempts, find the step in a final state."""
         entry = self._entry(report, event)
-        if entry is None or entry.now("state") not in OPEN:
+        if entry is None or entry.now("state") not in OPEN or self._is_past(entry, event):
             return
         self._executed(entry, event.boot_id, event.started_at)
+        again = retry_of(entry.step, event)
+        if again is not None:
+            entry.move(State.WAITING, **again, **_UNBEGUN, tries=[*entry.step.tries, _try(report, entry, event)])
+            return
         entry.move(
             event.state,
             attempt=event.attempt,
@@ -237,19 +249,26 @@ class _Book:
         entry = self._entry(report, event)
         if entry is None or not event.lines:
             return
+        last = event.first + len(event.lines) - 1
+        if last > MOST_LOG_LINES:
+            return
+        if self._is_past(entry, event):
+            for earlier in entry.now("tries"):
+                if earlier["attempt"] == event.attempt:
+                    self._keep(entry, earlier["execution"], event)
+            return
         if entry.now("state") not in OPEN and entry.now("boot_id") != event.boot_id:
             return  # another execution's end has counted
         if not self._executed(entry, event.boot_id, event.at):
             return
-        last = event.first + len(event.lines) - 1
-        if last > MOST_LOG_LINES:
-            return
+        self._keep(entry, entry.now("executions"), event)
+        entry.changes |= {"log_lines": max(entry.now("log_lines"), last), "seen_at": self._now}
+
+    def _keep(self, entry: _Entry, execution: int, event: protocol.StepLog) -> None:
         lines = [[line.stream, line.at, line.text] for line in event.lines]
-        execution = entry.now("executions")
         self._chunks.append(
             LogChunk(step=entry.step, execution=execution, first=event.first, count=len(lines), lines=lines)
         )
-        entry.changes |= {"log_lines": max(entry.now("log_lines"), last), "seen_at": self._now}
 
     def _instance_registered(self, report: Report, event: protocol.InstanceRegistered) -> None:
         instances.instance_registered(workspace=report.workspace, instance_id=report.instance_id, event=event)
@@ -282,6 +301,8 @@ class _Book:
                 raise Overtaken
             topics.append(f"run:{step.run_id}")
             state = entry.changes.get("state", step.state)
+            if state == State.WAITING and step.state != State.WAITING:
+                retry_when_due(step, entry.changes["retry_at"])
             if state != step.state:
                 settled.add(step.run_id)
                 topics.append(f"owner:{entry.owner_id}")
@@ -291,6 +312,23 @@ class _Book:
         if topics:
             publish_on_commit(*topics)
         return ended
+
+
+def _try(report: Report, entry: _Entry, event: protocol.StepFinished) -> dict[str, Any]:
+    """What is kept of a try that ended ill and is followed by another."""
+    return {
+        "attempt": event.attempt,
+        "execution": entry.now("executions"),
+        "state": event.state,
+        "exit_code": event.exit_code,
+        "signal": event.signal,
+        "reason": event.reason[:40],
+        "message": event.message[:500],
+        "instance_id": report.instance_id,
+        "started_at": instances.instant(event.started_at).isoformat(),
+        "finished_at": instances.instant(event.finished_at).isoformat(),
+        "log_lines": max(entry.now("log_lines"), event.log.lines),
+    }
 
 
 def _own_key(event: protocol.StepFinished, key: str) -> str:

@@ -17,7 +17,7 @@ from portal.clouds.services import account_handle
 from portal.core.errors import NotFound
 from portal.gateways import aws_storage
 from portal.pipelines import bundles
-from portal.pipelines.models import Run, Script, ScriptVersion, Step
+from portal.pipelines.models import Pipeline, PipelineVersion, Run, Script, ScriptVersion, Step
 
 PREVIEW_BYTES = 64 * 1024
 
@@ -257,7 +257,7 @@ def output_link(step: Step, path: str, *, inline: bool = False) -> str:
     return aws_storage.link(
         account_handle(step.workspace.cloud_account),
         step.workspace.bucket,
-        step.key(f"output/{path}"),
+        step.object_key(f"output/{path}"),
         filename=name,
         inline_as=output["content_type"] if inline else "",
     )
@@ -269,7 +269,42 @@ def output_text(step: Step, path: str) -> str:
     data = aws_storage.read_bytes(
         account_handle(step.workspace.cloud_account),
         step.workspace.bucket,
-        step.key(f"output/{path}"),
+        step.object_key(f"output/{path}"),
         most=PREVIEW_BYTES,
     )
     return data.decode("utf-8", "replace")
+
+
+def pipelines_of(owner: User) -> QuerySet[Pipeline]:
+    """A person's pipelines, newest first; ``latest`` is the newest version's number."""
+    newest = PipelineVersion.objects.filter(pipeline=OuterRef("pk")).order_by("-number")
+    last = Run.objects.filter(pipeline=OuterRef("pk")).order_by("-created_at")
+    return (
+        Pipeline.objects.filter(owner=owner, archived_at=None)
+        .select_related("workspace")
+        .annotate(
+            latest=Subquery(newest.values("number")[:1]),
+            last_run=Subquery(last.values("pk")[:1]),
+            last_state=Subquery(last.values("state")[:1]),
+            last_run_at=Subquery(last.values("created_at")[:1]),
+        )
+        .order_by("-created_at")
+    )
+
+
+def pipeline_get(*, owner: User, pipeline_id: str) -> Pipeline:
+    """One of a person's pipelines. Raises ``NotFound``."""
+    found = pipelines_of(owner).filter(pk=pipeline_id).first()
+    if found is None:
+        raise NotFound("There is no such pipeline.")
+    return found
+
+
+def pipelines_using(script: Script) -> list[str]:
+    """The names of the pipelines whose newest version runs this script."""
+    found = []
+    for pipeline in Pipeline.objects.filter(owner=script.owner_id, archived_at=None).order_by("name"):
+        newest = pipeline.versions.order_by("-number").first()
+        if newest and any(step["script_id"] == script.pk for step in newest.definition["steps"]):
+            found.append(pipeline.name)
+    return found

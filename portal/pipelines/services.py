@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max, Min
+from django.db.models import Max
 from django.utils import timezone
 
 from portal.accounts.models import User
@@ -17,12 +17,13 @@ from portal.clouds.services import account_handle
 from portal.core.audit import audit
 from portal.core.errors import Conflict, Invalid, NotFound
 from portal.core.live import publish_on_commit
-from portal.core.states import move, moved
+from portal.core.states import move
 from portal.gateways import aws_storage
 from portal.pipelines import dispatch
 from portal.pipelines.bundles import Upload, bundled
 from portal.pipelines.models import OPEN, TRANSITIONS, Run, Script, ScriptVersion, State, Step
-from portal.pipelines.selectors import log_lines
+from portal.pipelines.progress import run_settle
+from portal.pipelines.selectors import log_lines, pipelines_using
 from portal.workspaces.control import control_changed
 from portal.workspaces.models import Workspace
 
@@ -98,7 +99,13 @@ def _version_add(script: Script, bundle: Any, by: User) -> ScriptVersion:
 
 
 def script_archive(*, script: Script, by: User) -> None:
-    """Take a script out of sight; its runs stay, and its name is free again."""
+    """Take a script out of sight; its runs stay, and its name is free again. Raises ``Conflict`` for one in use."""
+    if users := pipelines_using(script):
+        raise Conflict(
+            f"{script.name} is a step of the pipeline {users[0]}.",
+            code="script_in_use",
+            hint="Delete the pipeline first, or save it without this script.",
+        )
     shown = Script.objects.filter(pk=script.pk, archived_at=None)
     if shown.update(archived_at=timezone.now(), claimed_name=None):
         audit("script.archive", script, by=by)
@@ -112,18 +119,14 @@ def run_create(
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     limits: Mapping[str, int] | None = None,
+    secrets: Sequence[str] = (),
     name: str = "",
     via: str = Run.Via.PAGE,
     again_of: Run | None = None,
 ) -> Run:
     """Accept a run. From here on it ends in a final state, whatever dies. Raises ``Invalid``, ``Conflict``."""
-    checked = _inputs_checked(arguments, environment or {}, limits or {})
-    if workspace.state not in Workspace.TAKES_RUNS:
-        raise Conflict(
-            f"The workspace {workspace.name} is {workspace.state} and takes no runs.",
-            code="workspace_not_usable",
-            hint="Apply it again, or choose another workspace.",
-        )
+    checked = inputs_checked(arguments, environment or {}, limits or {})
+    workspace_require(workspace)
     title = " ".join(name.split())[:120] or version.script.name
     with transaction.atomic():
         run = Run.objects.create(
@@ -135,16 +138,27 @@ def run_create(
             requested_by=owner,
             again_of=again_of,
         )
-        Step.objects.create(run=run, workspace=workspace, name=title, version=version, **checked)
+        Step.objects.create(run=run, workspace=workspace, name=title, version=version, secrets=list(secrets), **checked)
         audit("run.create", run, by=owner, workspace=workspace.pk, version=version.pk, via=str(via))
         dispatch.steps_release(workspace=workspace)
         publish_on_commit(f"owner:{owner.pk}", f"workspace:{workspace.pk}")
     return run
 
 
-def _inputs_checked(
+def workspace_require(workspace: Workspace) -> None:
+    """Raises ``Conflict`` where a workspace takes no runs."""
+    if workspace.state not in Workspace.TAKES_RUNS:
+        raise Conflict(
+            f"The workspace {workspace.name} is {workspace.state} and takes no runs.",
+            code="workspace_not_usable",
+            hint="Apply it again, or choose another workspace.",
+        )
+
+
+def inputs_checked(
     arguments: Sequence[str], environment: Mapping[str, str], limits: Mapping[str, int]
 ) -> dict[str, Any]:
+    """Arguments, environment and limits as a step keeps them, with all limits. Raises ``Invalid``."""
     fields = {}
     if len(arguments) > MOST_ARGUMENTS or any(len(a) > MOST_CHARACTERS or "\0" in a for a in arguments):
         fields["arguments"] = f"At most {MOST_ARGUMENTS} arguments of {MOST_CHARACTERS} characters."
@@ -173,24 +187,6 @@ def _inputs_checked(
     return {"arguments": list(arguments), "environment": dict(environment), "limits": chosen}
 
 
-def run_again(*, run: Run, by: User, via: str = Run.Via.PAGE) -> Run:
-    """The same once more: same version, arguments, environment and limits."""
-    step = run.steps.select_related("version__script").order_by("position").first()
-    if step is None:
-        raise Conflict("This run has no steps.", code="nothing_to_run")
-    return run_create(
-        owner=by,
-        workspace=run.workspace,
-        version=step.version,
-        arguments=step.arguments,
-        environment=step.environment,
-        limits=step.limits,
-        name=run.name,
-        via=via,
-        again_of=run,
-    )
-
-
 def run_cancel(*, run: Run, by: User | None = None) -> None:
     """Stop a run: what has not begun never does, what runs is told to end and then killed. Raises ``Conflict``."""
     now = timezone.now()
@@ -202,17 +198,19 @@ def run_cancel(*, run: Run, by: User | None = None) -> None:
                 raise Conflict(f"This run has already ended: {run.get_state_display().lower()}.", code="already_ended")
             return
         audit("run.cancel", run, by=by)
-        waiting = Step.objects.filter(run=run, released_at=None)
+        waiting = Step.objects.filter(run=run, state__in=OPEN, released_at=None)
         move(
             waiting,
             TRANSITIONS,
             State.CANCELLED,
             finished_at=now,
+            retry_at=None,
             reason="cancelled",
             message="Cancelled before it began.",
         )
-        if Step.objects.filter(run=run, state__in=OPEN).update(cancel_requested_at=now):
-            control_changed([run.workspace_id])
+        asked_steps = Step.objects.filter(run=run, state__in=OPEN)
+        if asked_steps.update(cancel_requested_at=now):
+            control_changed(sorted(set(asked_steps.values_list("workspace", flat=True))))
         run_settle(run_id=run.pk)
         publish_on_commit(f"run:{run.pk}", f"owner:{run.owner_id}")
     run.refresh_from_db()
@@ -231,7 +229,7 @@ def log_link(*, step: Step) -> str:
         if len(lines) < step.log_lines:
             raise NotFound("The last lines of the log are still on their way.", hint="Ask again in a moment.")
         text = "".join(f"{_stamp(line.at)} {line.stream} {line.text}\n" for line in lines)
-        key = step.key("log.txt")
+        key = step.object_key("log.txt")
         aws_storage.put_bytes(account, step.workspace.bucket, key, text.encode(), "text/plain; charset=utf-8")
         Step.objects.filter(pk=step.pk, log_key="").update(log_key=key)
         step.log_key = key
@@ -240,48 +238,3 @@ def log_link(*, step: Step) -> str:
 
 def _stamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-# Of the states that a run's steps have ended in, the one that tells most is the run's.
-_WORST_FIRST = (State.LOST, State.TIMED_OUT, State.FAILED, State.CANCELLED, State.SUCCEEDED)
-
-
-def run_settle(*, run_id: str) -> None:
-    """Bring a run to the state that its steps are in."""
-    runs_settle(run_ids=[run_id])
-
-
-def runs_settle(*, run_ids: Sequence[str]) -> None:
-    """The same for several. A run that something else changes at the same moment is left to that."""
-    if not run_ids:
-        return
-    counted = (
-        Step.objects.filter(run__in=run_ids)
-        .order_by()
-        .values("run", "state")
-        .annotate(first=Min("started_at"), last=Max("finished_at"))
-    )
-    states: dict[str, dict[str, Any]] = {}
-    for row in counted:
-        states.setdefault(row["run"], {})[row["state"]] = row
-    topics: list[str] = []
-    for run in Run.objects.filter(pk__in=list(states)).only("id", "state", "owner_id", "workspace_id"):
-        if _settled(run, states[run.pk]):
-            topics += [f"run:{run.pk}", f"owner:{run.owner_id}"]
-            if run.is_final:
-                topics.append(f"workspace:{run.workspace_id}")
-    if topics:
-        publish_on_commit(*topics)
-
-
-def _settled(run: Run, steps: Mapping[str, Any]) -> bool:
-    """Whether the run's state has changed. ``steps``: for each state that steps are in, ``first`` and ``last``."""
-    started = min((row["first"] for row in steps.values() if row["first"]), default=None)
-    if State.RUNNING in steps:
-        return moved(run, TRANSITIONS, State.RUNNING, started_at=started)
-    if State.QUEUED in steps:
-        only = set(steps) == {State.QUEUED}
-        return only and moved(run, TRANSITIONS, State.QUEUED, among=[State.RUNNING])
-    finished = max((row["last"] for row in steps.values() if row["last"]), default=timezone.now())
-    target = next(state for state in _WORST_FIRST if state in steps)
-    return moved(run, TRANSITIONS, target, started_at=started, finished_at=finished)

@@ -16,9 +16,9 @@ from portal.core.errors import CloudFault
 from portal.core.live import publish_on_commit
 from portal.core.states import moved
 from portal.gateways import aws_queue
-from portal.pipelines import dispatch
+from portal.pipelines import dispatch, progress
 from portal.pipelines.models import OPEN, TRANSITIONS, LogChunk, Outbox, Run, SeenEvent, State, Step
-from portal.pipelines.services import run_settle
+from portal.pipelines.progress import run_settle
 from portal.workspaces.models import Instance, Workspace
 
 logger = logging.getLogger(__name__)
@@ -44,10 +44,11 @@ def runs_sweep() -> int:
 
 
 def tasks_sweep() -> int:
-    """Hand out what waits although there is room, and send what was not sent; how many tasks.
+    """Try again what is due, hand out what waits although there is room, send what was not sent; how many tasks.
 
     Whoever should have done that was killed just before, or met a cloud that did not answer.
     """
+    progress.retries_sweep()
     backlog = Step.objects.filter(state=State.QUEUED, released_at=None, cancel_requested_at=None)
     takes = [Workspace.State.READY, Workspace.State.DEGRADED]
     waiting = Workspace.objects.filter(state__in=takes, pk__in=backlog.values("workspace"))
@@ -146,7 +147,7 @@ def _forgotten(workspace: Workspace) -> int:
         return 0
     moved_count = 0
     for step in quiet.filter(seen_at__lt=now - FORGOTTEN):
-        if step.attempt >= MOST_ATTEMPTS:
+        if step.attempt - step.tried >= MOST_ATTEMPTS:
             moved_count += step_end(step, State.LOST, "given_up", "It was handed out several times and never ended.")
         elif dispatch.step_return(step=step):
             run_settle(run_id=step.run_id)

@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
-from portal.pipelines import sweeps
+from portal.pipelines import progress, sweeps
 
 
 @shared_task
@@ -17,6 +17,11 @@ def outbox_sweep(**_: Any) -> int:
 @shared_task
 def runs_sweep(**_: Any) -> int:
     return sweeps.runs_sweep()
+
+
+@shared_task
+def run_go_on(run_id: str, **_: Any) -> None:
+    progress.run_go_on(run_id=run_id)
 
 
 @shared_task

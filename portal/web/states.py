@@ -18,6 +18,7 @@ class Look:
 _UNKNOWN = Look("Unknown", "off", "question-circle-fill")
 
 RUN = {
+    "waiting": Look("Waiting", "wait", "circle"),
     "queued": Look("Queued", "wait", "clock"),
     "running": Look("Running", "busy", "arrow-repeat", moves=True),
     "succeeded": Look("Succeeded", "good", "check-circle-fill"),
@@ -25,6 +26,7 @@ RUN = {
     "cancelled": Look("Cancelled", "off", "slash-circle-fill"),
     "timed_out": Look("Timed out", "bad", "hourglass-split"),
     "lost": Look("Lost", "bad", "question-circle-fill"),
+    "skipped": Look("Skipped", "off", "dash-circle"),
 }
 WORKSPACE = {
     "requested": Look("Requested", "busy", "arrow-repeat", moves=True),
@@ -98,9 +100,12 @@ _ADVICE = {
     "start_failed": "Look at the file that it starts with: is it there, and is it a script?",
     "agent_failed": "That is a fault of ours, not of your script. Run it again.",
     "instance_lost": "Was the instance stopped or overloaded? Run it again, in a larger workspace perhaps.",
+    "input_failed": "What the steps before it left could not be brought to it. Retry the run.",
     "given_up": "Does it use up all memory of the instance? Lower its limit of memory, or choose a larger workspace.",
 }
 _STATES = {
+    "waiting": "It waits for the steps that it needs.",
+    "skipped": "It did not run.",
     "queued": "Waiting for a free slot in the workspace.",
     "running": "Its log grows below while it works.",
     "succeeded": "It ended well.",

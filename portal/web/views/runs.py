@@ -15,8 +15,8 @@ from django.views.decorators.http import require_GET, require_POST
 from portal.accounts.current import current_user
 from portal.core.errors import CloudFault, NotFound
 from portal.core.streams import stream
-from portal.pipelines import services
-from portal.pipelines.models import State, Step
+from portal.pipelines import again, services
+from portal.pipelines.models import OF_STEPS_ONLY, State, Step
 from portal.pipelines.selectors import (
     COUNTED,
     PREVIEW_BYTES,
@@ -47,7 +47,7 @@ def run_list(request: HttpRequest) -> HttpResponse:
     form = RunFilter(
         request.GET,
         choices={
-            "state": [(state.value, RUN[state.value].label) for state in State],
+            "state": [(state.value, RUN[state.value].label) for state in State if state not in OF_STEPS_ONLY],
             "script": script_names(owner),
             "workspace": list(workspaces_of(owner).values_list("pk", "name")),
         },
@@ -104,7 +104,7 @@ def run_cancel(request: HttpRequest, run_id: str) -> HttpResponse:
 def run_again(request: HttpRequest, run_id: str) -> HttpResponse:
     """The same once more."""
     owner = current_user(request)
-    made = services.run_again(run=run_get(owner=owner, run_id=run_id), by=owner)
+    made = again.run_again(run=run_get(owner=owner, run_id=run_id), by=owner)
     return redirect("run", run_id=made.pk)
 
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
-from portal.pipelines.models import LogChunk, Run, Script, ScriptVersion, Step
+from portal.pipelines.models import LogChunk, Pipeline, PipelineVersion, Run, Script, ScriptVersion, Step
 from portal.workspaces.models import Instance, TerraformLine, TerraformRun, Workspace
 from tests.people import api_of, browser_of
 
@@ -47,6 +47,9 @@ PERSONAL = {
     "api/v1/workspaces/",
     "api/v1/scripts/",
     "api/v1/runs/",
+    "api/v1/pipelines/",
+    "api/v1/pipelines/validate/",
+    "api/v1/pipelines/schema/",
 }
 STREAMS = ("live/",)
 # Other people's code, with tests of its own: allauth acts on whoever is logged in, or on a secret from a mail.
@@ -86,6 +89,10 @@ def belongings(owner: User) -> dict[str, str]:
     version = ScriptVersion.objects.create(
         script=script, number=1, sha256="a" * 64, size=1, files=[{"path": "main.py", "size": 1}], entrypoint="main.py"
     )
+    pipeline = Pipeline.objects.create(
+        owner=owner, name=SECRET_WORD, claimed_name=SECRET_WORD, workspace=workspace, description=SECRET_WORD
+    )
+    PipelineVersion.objects.create(pipeline=pipeline, number=1, source=SECRET_WORD, definition={"steps": []})
     run = Run.objects.create(owner=owner, workspace=workspace, script=script, name=SECRET_WORD, state="running")
     step = Step.objects.create(
         run=run,
@@ -101,6 +108,7 @@ def belongings(owner: User) -> dict[str, str]:
         "workspace_id": workspace.pk,
         "terraform_run_id": terraform_run.pk,
         "script_id": script.pk,
+        "pipeline_id": pipeline.pk,
         "run_id": run.pk,
         "step_id": step.pk,
         "key_id": ssh_key_add(owner=owner, name=SECRET_WORD, public_key=KEY).pk,

@@ -130,14 +130,14 @@ class Agent:
             **given,
         )
 
-    def log(self, step: Step, first: int, *texts: str, boot_id: str = "boot") -> protocol.StepLog:
+    def log(self, step: Step, first: int, *texts: str, boot_id: str = "boot", attempt: int = 1) -> protocol.StepLog:
         lines = tuple(protocol.LogLine("out", time.time(), text) for text in texts)
         return protocol.StepLog(
             id=new_id(),
             at=time.time(),
             run=step.run_id,
             step=step.pk,
-            attempt=1,
+            attempt=attempt,
             first=first,
             lines=lines,
             boot_id=boot_id,

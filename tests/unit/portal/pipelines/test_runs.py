@@ -11,7 +11,7 @@ import pytest
 from agents.orca_agent import protocol
 from portal.accounts.models import User
 from portal.core.errors import Conflict, Invalid, NotFound
-from portal.pipelines import dispatch, services
+from portal.pipelines import again, dispatch, services
 from portal.pipelines.models import LogChunk, Outbox, Run, ScriptVersion, State, Step
 from portal.workspaces.models import Instance, Workspace
 from tests.unit.portal.pipelines.conftest import Agent, only_step, queued_tasks
@@ -142,9 +142,9 @@ def test_a_running_run_is_cancelled_through_the_desired_state(
 
 def test_run_again_repeats_everything(run_started: Press, owner: User) -> None:
     run = run_started(arguments=["a b"], environment={"X": "1"}, limits={"memory_mb": 64}, name="once")
-    again = services.run_again(run=run, by=owner)
-    first, second = only_step(run), only_step(again)
-    assert (again.name, again.again_of_id) == ("once", run.pk)
+    repeated = again.run_again(run=run, by=owner)
+    first, second = only_step(run), only_step(repeated)
+    assert (repeated.name, repeated.again_of_id) == ("once", run.pk)
     for what in ("arguments", "environment", "limits", "version_id"):
         assert getattr(first, what) == getattr(second, what)
 

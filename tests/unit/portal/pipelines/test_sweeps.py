@@ -114,7 +114,9 @@ def test_records_that_nobody_can_ask_for_are_forgotten(run_started: Press) -> No
     kept, gone = [only_step(run_started()) for _ in range(2)]
     for step, days in ((kept, 1), (gone, 31)):
         at = now - timedelta(days=days)
-        Step.objects.filter(pk=step.pk).update(state=State.SUCCEEDED, finished_at=at, log_key=step.key("log.txt"))
+        Step.objects.filter(pk=step.pk).update(
+            state=State.SUCCEEDED, finished_at=at, log_key=step.object_key("log.txt")
+        )
         LogChunk.objects.create(step=step, execution=1, first=1, count=1, lines=[["out", 1.0, "a line"]])
         Outbox.objects.filter(step=step).update(sent_at=at)
         SeenEvent.objects.filter(pk=SeenEvent.objects.create(id=step.pk).pk).update(created_at=at)
