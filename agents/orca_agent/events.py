@@ -49,6 +49,8 @@ class Reason:
     OUTPUT_FAILED: Final = "output_failed"
     REQUIREMENTS_FAILED: Final = "requirements_failed"
     BUNDLE_INVALID: Final = "bundle_invalid"
+    INPUT_FAILED: Final = "input_failed"
+    SECRET_MISSING: Final = "secret_missing"  # noqa: S105
     TASK_INVALID: Final = "task_invalid"
     START_FAILED: Final = "start_failed"
     CANCELLED: Final = "cancelled"

@@ -48,6 +48,11 @@ class Layout:
         return self.state / "environments"
 
     @property
+    def secrets(self) -> Path:
+        """A folder for each step that has secrets. ``/run`` is memory: they do not come to lie on a disk."""
+        return self.root / "run/orca/secrets"
+
+    @property
     def journal(self) -> Path:
         """What must survive the agent: unsent events, steps in hand."""
         return self.state / "journal"
@@ -58,6 +63,7 @@ class Layout:
             (self.state, 0o711),
             (self.work, 0o711),
             (self.environments, 0o711),
+            (self.secrets, 0o711),
             (self.bundles, 0o700),
             (self.journal, 0o700),
         ):

@@ -9,6 +9,7 @@ from typing import Final, Mapping, Optional, Sequence, Tuple, Union
 from agents.orca_agent.fields import (
     ID,
     SHA256,
+    VARIABLE,
     Fields,
     Malformed,
     ProtocolError,
@@ -21,6 +22,8 @@ from agents.orca_agent.fields import (
 VERSION: Final = 1
 MAX_TASKS: Final = 100
 MAX_PATH: Final = 1_024
+MAX_INPUTS: Final = 1_000
+MAX_SECRETS: Final = 50
 RUNTIMES: Final = frozenset({"python", "shell"})
 
 
@@ -53,8 +56,21 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Input:
+    """What an earlier step has left, to be found below ``$ORCA_INPUTS/<step>``.
+
+    It lies under ``prefix`` in the workspace's own bucket, or in another workspace's: then ``manifest`` is the key, in
+    the own bucket, of an object ``{"files": [{"path", "size", "url"}]}``. With neither, it is an empty folder.
+    """
+
+    step: str
+    prefix: str = ""
+    manifest: str = ""
+
+
+@dataclass(frozen=True)
 class Task:
-    """One attempt at one step. ``secrets`` are given as environment variables and masked in the log."""
+    """One attempt at one step. The values of ``secret_names`` never come this way: the agent fetches them."""
 
     workspace: str
     run: str
@@ -64,8 +80,9 @@ class Task:
     script: Script
     arguments: Tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     limits: Limits = field(default_factory=Limits)
+    inputs: Tuple[Input, ...] = ()
+    secret_names: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,11 +128,38 @@ def _task(fields: Fields, workspace: str) -> AnyTask:
             script=_script(fields.child("script")),
             arguments=fields.texts("arguments", limit=1_000, length=32_768),
             environment=fields.variables("environment", limit=500, length=32_768),
-            secrets=fields.variables("secrets", limit=100, length=32_768),
             limits=_limits(fields.child_or_none("limits")),
+            inputs=_inputs(fields),
+            secret_names=fields.items(
+                "secret_names", lambda value, where: matched(value, where, VARIABLE), limit=MAX_SECRETS
+            ),
         )
     except Malformed as error:
         return InvalidTask(*identity, problem=str(error))
+
+
+def _inputs(fields: Fields) -> Tuple[Input, ...]:
+    inputs = fields.objects("inputs", _input, limit=MAX_INPUTS)
+    if len({found.step for found in inputs}) < len(inputs):
+        raise Malformed(f"{fields.where}.inputs names a step twice")
+    return inputs
+
+
+def _input(fields: Fields) -> Input:
+    step = relative_path(fields.text("step", limit=120), fields.where + ".step")
+    if "/" in step:
+        raise Malformed(f"{fields.where}.step is not the name of one folder")
+    prefix = fields.text("prefix", limit=MAX_PATH, default="")
+    manifest = fields.text("manifest", limit=MAX_PATH, default="")
+    if prefix and manifest:
+        raise Malformed(f"{fields.where} has both a prefix and a manifest")
+    if prefix:
+        if not prefix.endswith("/"):
+            raise Malformed(f"{fields.where}.prefix does not end with a slash")
+        relative_path(prefix[:-1], fields.where + ".prefix")
+    if manifest:
+        relative_path(manifest, fields.where + ".manifest")
+    return Input(step, prefix, manifest)
 
 
 def _script(fields: Fields) -> Script:

@@ -27,6 +27,7 @@ from agents.orca_agent.steps.bundle import BundleStore
 from agents.orca_agent.steps.command import base_environment
 from agents.orca_agent.steps.environments import EnvironmentStore
 from agents.orca_agent.steps.runner import Surroundings
+from agents.orca_agent.steps.secret_values import SecretValues
 from agents.orca_agent.steps.warm_server import WarmServer
 from agents.orca_agent.work import Work
 
@@ -74,6 +75,8 @@ class Parts:
             account=account,
             bucket=self.bucket,
             bucket_name=settings.bucket,
+            links=cloud.links(),
+            secrets=SecretValues(cloud.secrets(settings.workspace)),
             bundles=BundleStore(layout.bundles, self.bucket),
             environments=environments,
             warm=self.warm,

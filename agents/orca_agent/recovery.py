@@ -35,8 +35,8 @@ def end_leftovers(journal: Journal, layout: Layout) -> List[Record]:
         if record.machine == machine:
             for guard in record.guards.values():
                 _end(guard)
-    for folder in layout.work.iterdir():
-        shutil.rmtree(folder, ignore_errors=True)
+    for left in (*layout.work.iterdir(), *layout.secrets.iterdir()):
+        shutil.rmtree(left, ignore_errors=True)
     return records
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
 SESSION_SECONDS = 3600
@@ -66,6 +67,8 @@ def client(service: Literal["sqs"], account: Account | None = None) -> SQSClient
 def client(service: Literal["ec2"], account: Account | None = None) -> EC2Client: ...
 @overload
 def client(service: Literal["iam"], account: Account | None = None) -> IAMClient: ...
+@overload
+def client(service: Literal["secretsmanager"], account: Account | None = None) -> SecretsManagerClient: ...
 @overload
 def client(service: Literal["sts"], account: Account | None = None) -> Any: ...
 def client(service: str, account: Account | None = None) -> Any:
@@ -143,6 +146,7 @@ _ABSENT = {
     "NotFound",
     "AWS.SimpleQueueService.NonExistentQueue",
     "QueueDoesNotExist",
+    "ResourceNotFoundException",
 }
 _BUSY = {
     "Throttling",

@@ -1,7 +1,8 @@
 """What the role that builds workspaces may do, and nothing more.
 
-Everything it makes is called ``orca-<workspace>``; a workspace's id is a ULID, which starts with ``0`` until the year
-3084, so that ``orca-0*`` covers every workspace and neither Orca's own buckets nor its own queues.
+Everything it makes is called ``orca-<workspace>``, and ``orca/<workspace>/…`` where it is a secret; a workspace's id is
+a ULID, which starts with ``0`` until the year 3084, so that ``orca-0*`` covers every workspace and neither Orca's own
+buckets nor its own queues. Secrets are written and deleted: what is in them the portal cannot read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ def document(account_id: str) -> dict[str, Any]:
         "Statement": [
             _allow("WorkspaceBuckets", ["s3:*"], ["arn:aws:s3:::orca-0*"]),
             _allow("WorkspaceQueues", ["sqs:*"], [f"arn:aws:sqs:*:{account_id}:orca-0*"]),
+            _allow("WorkspaceSecrets", _SECRET_ACTIONS, [f"arn:aws:secretsmanager:*:{account_id}:secret:orca/0*"]),
             _allow("WorkspaceRoles", _ROLE_ACTIONS, roles),
             _allow(
                 "Images",
@@ -32,6 +34,13 @@ def document(account_id: str) -> dict[str, Any]:
 def _allow(sid: str, actions: list[str], resources: list[str]) -> dict[str, Any]:
     return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
 
+
+_SECRET_ACTIONS = [
+    "secretsmanager:CreateSecret",
+    "secretsmanager:PutSecretValue",
+    "secretsmanager:DeleteSecret",
+    "secretsmanager:TagResource",
+]
 
 _ROLE_ACTIONS = [
     "iam:CreateRole",

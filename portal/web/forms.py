@@ -56,6 +56,43 @@ class DestroyForm(forms.Form):
     confirm_name = forms.CharField(required=False, max_length=80)
 
 
+class SecretForm(forms.Form):
+    """A secret to keep."""
+
+    name = forms.CharField(
+        max_length=100,
+        help_text="What the script finds it under: capital letters, digits and _.",
+        widget=forms.TextInput(
+            attrs={
+                "class": "mono",
+                "placeholder": "API_KEY",
+                "autocapitalize": "characters",
+                "autocomplete": "off",
+                "spellcheck": "false",
+            }
+        ),
+    )
+    value = forms.CharField(
+        max_length=100_000,
+        strip=False,
+        help_text="A word, or a whole file such as a key. Nobody is shown it again.",
+        widget=forms.Textarea(attrs={"rows": 3, "class": "mono", "autocomplete": "off", "spellcheck": "false"}),
+    )
+
+    def clean_name(self) -> str:
+        """In capitals: that is what was meant."""
+        return str(self.cleaned_data["name"]).upper()
+
+    def clean_value(self) -> str:
+        """With the ends of lines that the file had before a browser sent it, and a single line without its end."""
+        value = str(self.cleaned_data["value"]).replace("\r\n", "\n")
+        return value[:-1] if value.count("\n") == 1 and value.endswith("\n") else value
+
+    def forget(self) -> None:
+        """Do not send the value back to the page."""
+        self.data = {"name": self.data.get("name", "")}
+
+
 class SeveralFiles(forms.ClearableFileInput):
     """A file input that takes more than one."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from portal.web.views import account, dashboard, runs, scripts, terraform_runs, workspaces
+from portal.web.views import account, dashboard, runs, scripts, secrets, terraform_runs, workspaces
 from portal.web.views.health import healthz
 
 _workspace = "workspaces/<slug:workspace_id>/"
@@ -27,6 +27,9 @@ urlpatterns: list[URLPattern] = [
     path(_workspace + "apply/", workspaces.workspace_apply, name="workspace_apply"),
     path(_workspace + "destroy/", workspaces.workspace_destroy, name="workspace_destroy"),
     path(_workspace + "credentials/", workspaces.workspace_credentials, name="workspace_credentials"),
+    path(_workspace + "secrets/", secrets.secret_list, name="secret_list"),
+    path(_workspace + "secrets/save/", secrets.secret_save, name="secret_save"),
+    path(_workspace + "secrets/<slug:secret_name>/delete/", secrets.secret_delete, name="secret_delete"),
     path(_terraform, terraform_runs.terraform_run, name="terraform_run"),
     path(_terraform + "live/", terraform_runs.terraform_run_live, name="terraform_run_live"),
     path(_terraform + "approve/", terraform_runs.terraform_run_yes, name="terraform_run_approve"),

@@ -14,6 +14,7 @@ from portal.pipelines.selectors import runs_listed
 from portal.web.states import WORKSPACE_WORDS
 from portal.web.terraform_shown import Progress, progress_of
 from portal.workspaces.models import Instance, TerraformRun, Workspace
+from portal.workspaces.secrets import secrets_of
 from portal.workspaces.selectors import instances_shown, ssh_address, workspace_get, workspaces_of
 
 State = Workspace.State
@@ -70,6 +71,7 @@ def workspace_shown(owner: User, workspace_id: str) -> dict[str, Any]:
         "ssh": ssh_address(workspace),
         "has_key": ssh_keys_of(owner).exists(),
         "can_lend": workspace.ready_at is not None and workspace.state not in {State.DESTROYING, State.DESTROYED},
+        "secrets": list(secrets_of(workspace)),
         "runs": runs,
         "busy": sum(run.state in OPEN for run in runs),
     }

@@ -12,7 +12,7 @@ from portal.accounts.current import current_user
 from portal.core.admin import LookOnly, act_on_each
 from portal.workspaces import services, terraform_runs
 from portal.workspaces.instances import instances_compare
-from portal.workspaces.models import Instance, TerraformLine, TerraformRun, Workspace
+from portal.workspaces.models import Instance, Secret, TerraformLine, TerraformRun, Workspace
 
 
 @admin.register(Workspace)
@@ -120,6 +120,13 @@ class TerraformRunAdmin(LookOnly):
     def run_again(self, request: HttpRequest, rows: QuerySet[TerraformRun]) -> None:
         by = current_user(request)
         act_on_each(request, self, rows, lambda r: terraform_runs.terraform_run_again(run=r, by=by), "Queued")
+
+
+@admin.register(Secret)
+class SecretAdmin(LookOnly):
+    list_display = ("name", "workspace", "changed_at", "changed_by", "created_at")
+    search_fields = ("name", "workspace__id", "workspace__name", "workspace__owner__email")
+    list_select_related = ("workspace", "changed_by")
 
 
 @admin.register(Instance)

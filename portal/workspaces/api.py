@@ -14,8 +14,8 @@ from rest_framework.views import APIView
 from portal.accounts.current import current_user
 from portal.core.idempotency import idempotent
 from portal.core.requests import given
-from portal.workspaces import selectors, services, terraform_runs
-from portal.workspaces.models import Instance, TerraformRun, Workspace
+from portal.workspaces import secrets, selectors, services, terraform_runs
+from portal.workspaces.models import Instance, Secret, TerraformRun, Workspace
 
 
 class InstanceOut(serializers.ModelSerializer[Instance]):
@@ -145,6 +145,24 @@ class CredentialsOut(serializers.Serializer[Any]):
     bucket = serializers.CharField()
 
 
+class SecretOut(serializers.ModelSerializer[Secret]):
+    created_by = serializers.EmailField(source="created_by.email", allow_null=True, default=None)
+    changed_by = serializers.EmailField(source="changed_by.email", allow_null=True, default=None)
+
+    class Meta:
+        model = Secret
+        fields = ("name", "created_at", "created_by", "changed_at", "changed_by")
+
+
+class SecretIn(serializers.Serializer[Any]):
+    value = serializers.CharField(
+        trim_whitespace=False,
+        allow_blank=True,
+        write_only=True,
+        help_text=f"{secrets.LEAST_BYTES} bytes to 64 KB of text. Nobody can read it here again.",
+    )
+
+
 class TerraformLineOut(serializers.Serializer[Any]):
     number = serializers.IntegerField()
     at = serializers.DateTimeField()
@@ -241,6 +259,38 @@ class WorkspaceCredentials(_Action):
         return Response(CredentialsOut({**vars(lent), **place}).data, headers={"Cache-Control": "no-store"})
 
 
+class SecretList(generics.ListAPIView[Secret]):
+    """The names of a workspace's secrets. Values are never told."""
+
+    serializer_class = SecretOut
+
+    def get_queryset(self) -> Any:
+        if getattr(self, "swagger_fake_view", False):
+            return Secret.objects.none()
+        workspace = selectors.workspace_get(owner=current_user(self.request), workspace_id=self.kwargs["workspace_id"])
+        return secrets.secrets_of(workspace)
+
+
+class SecretView(_Action):
+    @extend_schema(request=SecretIn, responses={200: SecretOut, 201: SecretOut})
+    def put(self, request: Request, workspace_id: str, secret_name: str) -> Response:
+        """Add a secret, or give it another value. Steps that name it have it as an environment variable and a file."""
+        secret, is_new = secrets.secret_put(
+            workspace=self.workspace(request, workspace_id),
+            name=secret_name,
+            value=given(SecretIn, request)["value"],
+            by=current_user(request),
+        )
+        return Response(SecretOut(secret).data, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, workspace_id: str, secret_name: str) -> Response:
+        """Delete a secret, at once and for good."""
+        workspace = self.workspace(request, workspace_id)
+        secrets.secret_delete(workspace=workspace, name=secret_name, by=current_user(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
 class TerraformRunList(generics.ListAPIView[TerraformRun]):
     """What Terraform did to a workspace, newest first."""
 
@@ -297,6 +347,8 @@ urlpatterns = [
     path(_one + "stop/", WorkspaceStop.as_view(), name="api_workspace_stop"),
     path(_one + "start/", WorkspaceStart.as_view(), name="api_workspace_start"),
     path(_one + "credentials/", WorkspaceCredentials.as_view(), name="api_workspace_credentials"),
+    path(_one + "secrets/", SecretList.as_view(), name="api_secrets"),
+    path(_one + "secrets/<slug:secret_name>/", SecretView.as_view(), name="api_secret"),
     path(_one + "terraform-runs/", TerraformRunList.as_view(), name="api_terraform_runs"),
     path(_run, TerraformRunView.as_view(), name="api_terraform_run"),
     path(_run + "lines/", TerraformRunLines.as_view(), name="api_terraform_run_lines"),

@@ -120,6 +120,27 @@ class Workspace(Identified):
         return f"orca-{self.id}-tasks-dead.fifo"
 
 
+class Secret(Identified):
+    """That a workspace has a secret of this name. Its value is in AWS Secrets Manager, and was never here.
+
+    ``changed_at`` is NULL until it is known to be there: what a call that broke off may have left is not forgotten.
+    """
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="secrets")
+    name = models.CharField(max_length=100)
+    changed_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+
+    class Meta(Identified.Meta):
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["workspace", "name"], name="secret_names_differ_per_workspace"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class TerraformRun(Identified):
     """One use of Terraform on a workspace: what it was asked, what it planned, what became of it."""
 

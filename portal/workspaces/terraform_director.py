@@ -36,6 +36,7 @@ from portal.gateways.terraform import (
 from portal.workspaces import services
 from portal.workspaces.control import control_changed, signing_key
 from portal.workspaces.models import Instance, TerraformLine, TerraformRun, Workspace
+from portal.workspaces.secrets import secrets_delete_all
 from portal.workspaces.terraform_runs import announce, terraform_run_end
 
 logger = logging.getLogger(__name__)
@@ -266,6 +267,9 @@ class _Director:
         if self.run.operation == _Operation.APPLY:
             self._built(outputs)
         else:
+            if gone := secrets_delete_all(workspace=self.workspace):
+                self.journal.say(f"Deleted {gone} of the workspace's secrets.")
+                self.journal.flush()
             aws_queue.forget(self.account, self.workspace.tasks_queue)
             aws_queue.forget(self.account, self.workspace.dead_queue)
         if self.run.kept_plan:

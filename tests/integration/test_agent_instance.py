@@ -54,14 +54,14 @@ class Instance:
 
         self.local = local
         workspace = new_id()
-        s3, sqs = local.client("s3"), local.client("sqs")
+        s3, sqs, manager = (local.client(service) for service in ("s3", "sqs", "secretsmanager"))
         name = f"orca-{workspace}"
         s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
         tasks = f"{name}-tasks.fifo"
         tasks_url = sqs.create_queue(QueueName=tasks, Attributes={"FifoQueue": "true"})["QueueUrl"]
         events_url = sqs.create_queue(QueueName=f"events-{workspace}")["QueueUrl"]
         self.cloud: MotoCloud = MotoCloud(
-            local.endpoint, workspace, name, tasks, tasks_url, events_url, os.urandom(32), s3, sqs
+            local.endpoint, workspace, name, tasks, tasks_url, events_url, os.urandom(32), s3, sqs, manager
         )
         self.cloud.put_control(slots=2)
         self.events: Events = Events(self.cloud)
@@ -79,6 +79,11 @@ class Instance:
         allowed = [
             {"Effect": "Allow", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"]},
             {"Effect": "Allow", "Action": "sqs:*", "Resource": queues},
+            {
+                "Effect": "Allow",
+                "Action": "secretsmanager:GetSecretValue",
+                "Resource": f"arn:aws:secretsmanager:{REGION}:*:secret:orca/{self.cloud.workspace}/OPEN*",
+            },
         ]
         document = json.dumps({"Version": "2012-10-17", "Statement": allowed})
         iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document)
@@ -149,6 +154,29 @@ def test_steps_run_as_analyst_and_have_the_roles_credentials(instance: Instance,
     assert instance.events.finished(task).state == "succeeded", instance.events.text(task, "err")
     expected = ["analyst /home/analyst True", instance.cloud.bucket, "1"]
     assert instance.events.text(task) == expected
+
+
+@pytest.mark.parametrize("cold", ["", "1"], ids=["warm", "cold"])
+def test_secrets_reach_analyst_in_memory_alone(instance: Instance, cold: str) -> None:
+    instance.cloud.put_secret("OPEN", "hunter2-hunter2")
+    task = instance.cloud.run(
+        "import os, pathlib\n"
+        "path = pathlib.Path(os.environ['ORCA_SECRETS'], 'OPEN')\n"
+        "print(path.read_text() == os.environ['OPEN'], path.owner(), path.parent.owner(), os.environ['OPEN'])\n"
+        "mounts = [line.split() for line in open('/proc/mounts')]\n"
+        "print(max((m for m in mounts if str(path).startswith(m[1])), key=lambda m: len(m[1]))[2])\n",
+        secret_names=("OPEN",),
+        environment={"ORCA_COLD_START": cold},
+    )
+    assert instance.events.finished(task).state == "succeeded", instance.events.text(task, "err")
+    assert instance.events.text(task) == ["True analyst analyst ***", "tmpfs"]
+
+
+def test_a_role_that_may_not_read_a_secret_says_so(instance: Instance) -> None:
+    instance.cloud.put_secret("CLOSED", "hunter2-hunter2")
+    finished = instance.events.finished(instance.cloud.run("print('never')", secret_names=("CLOSED",)))
+    assert (finished.state, finished.reason) == ("failed", "secret_missing")
+    assert finished.message.startswith("The instance may not read the secret CLOSED.")
 
 
 def test_limits_hold_in_the_sandbox(instance: Instance) -> None:

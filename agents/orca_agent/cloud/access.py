@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping, Optional
 
-from agents.orca_agent.cloud.bucket import S3Bucket
+from agents.orca_agent.cloud.bucket import Links, S3Bucket
 from agents.orca_agent.cloud.client import Client, CredentialsProvider
 from agents.orca_agent.cloud.metadata import FixedCredentials, Metadata, RoleCredentials
 from agents.orca_agent.cloud.queue import SqsQueue
+from agents.orca_agent.cloud.secrets import SecretsManager
 from agents.orca_agent.cloud.transport import Transport
 
 
@@ -34,6 +35,13 @@ class Cloud:
 
     def bucket(self) -> S3Bucket:
         return S3Bucket(self.bucket_name, self._client("s3", self.transport))
+
+    def links(self) -> Links:
+        """For objects in buckets that are not the workspace's."""
+        return Links(Client("s3", self.region, None, self.transport))
+
+    def secrets(self, workspace: str) -> SecretsManager:
+        return SecretsManager(f"orca/{workspace}/", self._client("secretsmanager", self.transport))
 
     def queue(self, queue: str, transport: Transport) -> SqsQueue:
         """``queue`` is a name or a URL."""

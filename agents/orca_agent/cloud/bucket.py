@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import BinaryIO, Dict, Final, Mapping, Optional, Protocol
+from html import unescape
+from typing import Dict, Final, Iterator, Mapping, Optional, Protocol
+from urllib.parse import unquote_plus
 
 from agents.orca_agent.cloud.client import Client, custom_endpoint, dns_suffix, read_error
 from agents.orca_agent.cloud.errors import CloudError
 from agents.orca_agent.cloud.signing import encode, query_string
-from agents.orca_agent.cloud.transport import Body, FileSlice, Response
+from agents.orca_agent.cloud.transport import Body, FileSlice, Response, Target
 
 PART: Final = 32 * 1024 * 1024
 MAX_PARTS: Final = 10_000
 TRANSFER_TIMEOUT: Final = 120.0
+SILENCE: Final = 20.0
+"""Seconds after which a part that does not arrive is asked for again."""
+CONTENTS: Final = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
 NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
@@ -25,6 +30,14 @@ class Stored:
     etag: str
 
 
+@dataclass(frozen=True)
+class Listed:
+    """An object's key, and its size in bytes."""
+
+    key: str
+    size: int
+
+
 class Bucket(Protocol):
     """What the agent needs of a bucket. Calls may raise `CloudError`, `Missing` for what is not there."""
 
@@ -33,7 +46,13 @@ class Bucket(Protocol):
     def get_if_changed(self, key: str, etag: str) -> Optional[Stored]:
         """None where the object still has that tag."""
 
-    def download(self, key: str, into: BinaryIO, *, limit: int, bucket: str = "") -> None: ...
+    def download(self, key: str, into: Target, *, limit: int, bucket: str = "") -> None: ...
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """The objects whose keys begin with ``prefix``, by key."""
+
+    def fetch(self, key: str, into: Target, *, start: int, length: int) -> int:
+        """Bytes ``start`` to ``start + length`` of an object; returns how many bytes it has in all."""
 
     def put(self, key: str, body: bytes, content_type: str) -> None: ...
 
@@ -72,7 +91,21 @@ class S3Bucket:
             return None
         return Stored(answer.body, answer.headers.get("etag", ""))
 
-    def download(self, key: str, into: BinaryIO, *, limit: int, bucket: str = "") -> None:
+    def list(self, prefix: str) -> Iterator[Listed]:
+        query = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
+        while True:
+            document = self._client.call("GET", f"{self.url('', query)}", {}, timeout=SILENCE).body
+            for found in CONTENTS.finditer(document):
+                entry = found.group(1)
+                yield Listed(unquote_plus(_value(entry, "Key")), int(_value(entry, "Size")))
+            if b"<IsTruncated>true</IsTruncated>" not in document:
+                return
+            query["continuation-token"] = unescape(_value(document, "NextContinuationToken"))
+
+    def fetch(self, key: str, into: Target, *, start: int, length: int) -> int:
+        return fetch_part(self._client, self.url(key), into, start=start, length=length)
+
+    def download(self, key: str, into: Target, *, limit: int, bucket: str = "") -> None:
         url = self.url(key, bucket=bucket)
         self._client.call("GET", url, {}, into=into, limit=limit, timeout=TRANSFER_TIMEOUT)
 
@@ -117,6 +150,29 @@ class S3Bucket:
             self._client.call("DELETE", self.url(key, {"uploadId": upload}), {}, attempts=2)
         except CloudError:
             return
+
+
+class Links:
+    """Objects of any bucket by addresses that carry their own permission; no keys of ours go along."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def fetch(self, url: str, into: Target, *, start: int, length: int) -> int:
+        """Like `Bucket.fetch`."""
+        return fetch_part(self._client, url, into, start=start, length=length)
+
+
+def fetch_part(client: Client, url: str, into: Target, *, start: int, length: int) -> int:
+    """Bytes ``start`` to ``start + length``, asked for again where the connection breaks; the object's whole size."""
+    headers = {"range": f"bytes={start}-{start + length - 1}"}
+    answer = client.call("GET", url, headers, into=into, limit=length, timeout=SILENCE)
+    whole = answer.headers.get("content-range", "").rpartition("/")[2]
+    if answer.status == 200 and start == 0:  # it is served by somebody who knows no parts
+        whole = answer.headers.get("content-length", "")
+    if not whole.isdigit():
+        raise CloudError("BadAnswer", "the answer is not the part that was asked for")
+    return int(whole)
 
 
 def _value(document: bytes, name: str) -> str:

@@ -8,7 +8,7 @@ import os
 import random
 import re
 import time
-from typing import BinaryIO, Callable, Dict, Final, Mapping, Optional, Protocol
+from typing import Callable, Dict, Final, Mapping, Optional, Protocol
 from urllib.parse import urlsplit
 
 from agents.orca_agent.cloud.errors import CloudError, Missing
@@ -20,6 +20,7 @@ from agents.orca_agent.cloud.transport import (
     Body,
     FileSlice,
     Response,
+    Target,
     Transport,
 )
 
@@ -28,7 +29,14 @@ FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 5.0
 EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId"})
 MISSING: Final = frozenset(
-    {"NoSuchKey", "NoSuchBucket", "NotFound", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
+    {
+        "NoSuchKey",
+        "NoSuchBucket",
+        "NotFound",
+        "QueueDoesNotExist",
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "ResourceNotFoundException",
+    }
 )
 THROTTLED: Final = re.compile("Throttl|SlowDown|TooManyRequests|RequestLimitExceeded|RequestTimeout$")
 DNS_SUFFIXES: Final = {
@@ -76,13 +84,13 @@ def body_sha256(body: Body) -> str:
 
 
 class Client:
-    """Calls of ``service`` in ``region``. Errors are `CloudError`."""
+    """Calls of ``service`` in ``region``; unsigned where ``credentials`` is None. Errors are `CloudError`."""
 
     def __init__(
         self,
         service: str,
         region: str,
-        credentials: CredentialsProvider,
+        credentials: Optional[CredentialsProvider],
         transport: Transport,
         *,
         pause: Callable[[float], object] = time.sleep,
@@ -104,7 +112,7 @@ class Client:
         *,
         region: str = "",
         timeout: float = 60.0,
-        into: Optional[BinaryIO] = None,
+        into: Optional[Target] = None,
         limit: int = MAX_BODY,
         attempts: int = ATTEMPTS,
     ) -> Response:
@@ -114,25 +122,32 @@ class Client:
         refused = False
         for attempt in range(1, attempts + 1):
             try:
-                payload_sha256 = body_sha256(body)
-                credentials = self._credentials.get(renew=refused)
-                signed = signed_headers(
-                    method,
-                    url,
-                    headers,
-                    payload_sha256,
-                    credentials,
-                    region=region or self.region,
-                    service=self.service,
-                    now=self._clock(),
-                )
+                signed = self._signed(method, url, headers, body, region or self.region, renew=refused)
                 return self._send(method, url, signed, body, timeout=timeout, into=into, limit=limit)
             except CloudError as error:
-                refused = error.code in EXPIRED
+                refused = self._credentials is not None and error.code in EXPIRED
                 if attempt == attempts or not (error.retryable or refused):
                     raise
             self._pause(backoff(attempt))
         raise CloudError("Unreachable", "no attempt was allowed")
+
+    def _signed(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body, region: str, *, renew: bool
+    ) -> Mapping[str, str]:
+        if self._credentials is None:
+            return headers
+        payload_sha256 = body_sha256(body)
+        credentials = self._credentials.get(renew=renew)
+        return signed_headers(
+            method,
+            url,
+            headers,
+            payload_sha256,
+            credentials,
+            region=region,
+            service=self.service,
+            now=self._clock(),
+        )
 
     def _send(
         self,
@@ -142,7 +157,7 @@ class Client:
         body: Body,
         *,
         timeout: float,
-        into: Optional[BinaryIO],
+        into: Optional[Target],
         limit: int,
     ) -> Response:
         try:

@@ -11,14 +11,14 @@ import threading
 import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Callable, Dict, List, Mapping, Optional, Set, Tuple, Union
+from typing import Callable, Dict, List, Mapping, Optional, Protocol, Set, Tuple, Union
 from urllib.parse import urlsplit
 
 from agents.orca_agent.cloud.errors import CloudError
 
 BLOCK = 256 * 1024
 MAX_BODY = 16 * 1024 * 1024
-IDLE_KEPT = 4
+IDLE_KEPT = 8
 
 
 class FileShrank(CloudError):
@@ -52,6 +52,49 @@ class FileSlice(io.RawIOBase):
 
 
 Body = Union[bytes, FileSlice, None]
+
+
+class CannotWrite(CloudError):
+    """What arrives cannot be stored; asking again would not help."""
+
+
+class Target(Protocol):
+    """Where a body goes: any file that is open for writing will do."""
+
+    def seek(self, offset: int, /) -> object: ...
+
+    def truncate(self) -> object: ...
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class FilePart:
+    """A `Target` that is a part of an open file, from ``offset`` on; threads may write parts of one file at once.
+
+    ``check`` is called before each block, and may raise to break the transfer off.
+    """
+
+    def __init__(self, descriptor: int, offset: int, check: Callable[[], object]) -> None:
+        self._descriptor = descriptor
+        self._offset = offset
+        self._check = check
+        self.written = 0
+
+    def seek(self, offset: int, /) -> None:
+        self.written = offset
+
+    def truncate(self) -> None:
+        """Nothing to do: what comes again is the same."""
+
+    def write(self, data: bytes, /) -> None:
+        self._check()
+        try:
+            done = 0
+            while done < len(data):
+                done += os.pwrite(self._descriptor, data[done:], self._offset + self.written + done)
+        except OSError as error:  # not the connection's fault
+            raise CannotWrite("CannotWrite", error.strerror or str(error)) from error
+        self.written += len(data)
 
 
 @dataclass(frozen=True)
@@ -105,10 +148,10 @@ class Transport:
         body: Body = None,
         *,
         timeout: float = 60.0,
-        into: Optional[BinaryIO] = None,
+        into: Optional[Target] = None,
         limit: int = MAX_BODY,
     ) -> Response:
-        """One request. The body of an answer 200 goes to ``into`` if that is given; ``limit`` is in bytes."""
+        """One request. The body of an answer 200 or 206 goes to ``into`` if that is given; ``limit`` is in bytes."""
         parts = urlsplit(url)
         place = (parts.scheme, parts.netloc)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -184,10 +227,10 @@ class Transport:
         return urlsplit(address if "//" in address else f"//{address}").netloc.rpartition("@")[2]
 
 
-def _read(answer: http.client.HTTPResponse, into: Optional[BinaryIO], limit: int) -> Response:
+def _read(answer: http.client.HTTPResponse, into: Optional[Target], limit: int) -> Response:
     headers = {name.lower(): value for name, value in answer.getheaders()}
     kept = bytearray()
-    if into is not None and answer.status == 200:
+    if into is not None and answer.status in {200, 206}:
         into.seek(0)
         into.truncate()
         write: Callable[[bytes], object] = into.write

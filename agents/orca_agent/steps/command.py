@@ -35,18 +35,21 @@ def base_environment(account: Account, passed_on: Mapping[str, str]) -> Dict[str
     }
 
 
-def step_environment(task: Task, base: Mapping[str, str], bucket: str, folder: Path) -> Dict[str, str]:
+def step_environment(
+    task: Task, base: Mapping[str, str], bucket: str, folder: Path, secrets: Mapping[str, str]
+) -> Dict[str, str]:
     """``folder`` is the step's work folder. What is said about the step itself cannot be overridden."""
     return {
         **base,
         "TMPDIR": str(folder / "tmp"),
         **task.environment,
-        **task.secrets,
+        **secrets,
         "ORCA_WORKSPACE": task.workspace,
         "ORCA_BUCKET": bucket,
         "ORCA_RUN_ID": task.run,
         "ORCA_STEP_ID": task.step,
         "ORCA_ATTEMPT": str(task.attempt),
+        "ORCA_INPUTS": str(folder / "inputs"),
         "ORCA_OUTPUT": str(folder / "script/output"),
     }
 
@@ -84,7 +87,7 @@ def may_start_warm(task: Task, folder: Path) -> bool:
     """Whether the warm interpreter would do the same as a fresh one, and nobody asked for that."""
     if task.script.runtime != "python" or task.script.requirements is not None:
         return False
-    variables = {**task.environment, **task.secrets}
+    variables = {**dict.fromkeys(task.secret_names, "1"), **task.environment}
     if variables.get(COLD_START, "0") not in {"", "0"}:
         return False
     if any(name.startswith(CHANGES_INTERPRETER) for name in variables):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import BinaryIO, Callable, Dict, Final, List
+from typing import BinaryIO, Callable, Dict, Final, Iterable, List
 
 from agents.orca_agent.events import LogLine, LogSummary, StepLog
 from agents.orca_agent.ids import new_id
@@ -39,7 +39,7 @@ class StepLogger:
         self._boot_id = boot_id
         self._clock = clock
         self.told_all = True
-        self.masker = Masker(task.secrets.values())
+        self.masker = Masker(())
         self._splitters: Dict[str, LineSplitter] = {}
         self._limit = task.limits.log_mb * MB
         self._lines = 0
@@ -51,6 +51,10 @@ class StepLogger:
         self._pending_since = 0.0
         self._second = 0
         self._stamp = ""
+
+    def hide(self, values: Iterable[str]) -> None:
+        """Mask these from here on; to be called before anything is written."""
+        self.masker = Masker(values)
 
     def write(self, stream: str, data: bytes) -> None:
         """Bytes that came from ``out`` or ``err``, or from a program that the agent runs (``orca``)."""

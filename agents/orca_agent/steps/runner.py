@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Callable, ContextManager, Final, List, Mapping, Optional, Sequence, Tuple
 
 from agents.orca_agent.account import Account
-from agents.orca_agent.cloud.bucket import Bucket
+from agents.orca_agent.cloud.bucket import Bucket, Links
 from agents.orca_agent.cloud.errors import CloudError
 from agents.orca_agent.ended import Ended
 from agents.orca_agent.events import (
@@ -28,13 +28,14 @@ from agents.orca_agent.events import (
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.orders import Task
-from agents.orca_agent.steps import bundle, command, environments, outputs
+from agents.orca_agent.steps import bundle, command, environments, inputs, outputs
 from agents.orca_agent.steps.control import GRACE, HANDED_BACK, StepControl
 from agents.orca_agent.steps.failure import StepFailed, StepStopped
 from agents.orca_agent.steps.log import StepLogger
 from agents.orca_agent.steps.process import Ending, Order, WarmStarter, start
 from agents.orca_agent.steps.pump import Sink, Tail, pump
 from agents.orca_agent.steps.result import report, result_prefix
+from agents.orca_agent.steps.secret_values import SecretValues, write_files
 from agents.orca_agent.steps.verdict import STOPPED, Verdict, judge, may_be_shutdown
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ SPARE_PROCESSES: Final = 128
 BUILD_SECONDS: Final = 1_800.0
 WARDEN_LATE: Final = 60.0
 SMALL_LOG: Final = 16 * 1024
+WORTH_A_LINE: Final = 1.0
+"""Seconds that fetching inputs may take before the log says how many there were."""
 
 Started = Callable[[int, int, int], object]
 """Told of a warden's process id and start time, and of the session of what it started."""
@@ -58,6 +61,8 @@ class Surroundings:
     account: Account
     bucket: Bucket
     bucket_name: str
+    links: Links
+    secrets: SecretValues
     bundles: bundle.BundleStore
     environments: environments.EnvironmentStore
     warm: Optional[WarmStarter]
@@ -78,6 +83,8 @@ def run_step(around: Surroundings, task: Task, control: StepControl, started: St
             return _StepRun(around, task, control, folder, file).run(started)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if task.secret_names:
+            shutil.rmtree(around.layout.secrets / folder.name, ignore_errors=True)
 
 
 class _StepRun:
@@ -129,8 +136,8 @@ class _StepRun:
         """How preparing and running went, whatever happened there."""
         try:
             with ExitStack() as held:
+                environment = self._environment_of_step()
                 argv, warm = self._prepare(held)
-                environment = command.step_environment(self.task, self.base, self.around.bucket_name, self.folder)
                 order = self._order(argv, environment, self.task.limits.seconds)
                 self.ending = self._execute(order, self.log, ("out", "err"), warm, started)
             return judge(self.ending, self.task.limits, self.control.reason)
@@ -142,6 +149,39 @@ class _StepRun:
             log.warning("step %s: %r", self.task.step, error)
             return Verdict(FAILED, Reason.AGENT_FAILED, f"The agent could not run it: {error}")
 
+    def _environment_of_step(self) -> Mapping[str, str]:
+        """Also fetches the secrets, before anything can be written into the log that they must not be in."""
+        self.control.check()
+        values = self.around.secrets.get(self.task.secret_names)
+        environment = command.step_environment(
+            self.task, self.base, self.around.bucket_name, self.folder, secrets=values
+        )
+        if values:
+            self.log.hide(values.values())
+            files = self.around.layout.secrets / self.folder.name
+            write_files(values, files, self.around.account)
+            environment["ORCA_SECRETS"] = str(files)
+        return environment
+
+    def _fetch_inputs(self) -> None:
+        folder = self.folder / "inputs"
+        folder.mkdir()
+        folder.chmod(0o755)
+        if not self.task.inputs:
+            return
+        began = time.monotonic()
+        done = inputs.fetch(
+            self.task.inputs,
+            folder,
+            self.around.bucket,
+            self.around.links,
+            room=shutil.disk_usage(folder).free - DISK_RESERVE_MB * MB,
+            check=self.control.check,
+        )
+        took = time.monotonic() - began
+        if took > WORTH_A_LINE:
+            self.log.say(f"Fetched its inputs in {took:.1f} s: {done.files} files, {done.bytes / MB:.1f} MB.")
+
     def _prepare(self, held: ExitStack) -> Tuple[List[str], Optional[WarmStarter]]:
         """Everything that the program needs; what it is, and the warm interpreter if it may start there."""
         task, account = self.task, self.around.account
@@ -152,6 +192,7 @@ class _StepRun:
         bundle.unpack(packed, self.script)
         for folder in (self.script / "output", self.folder / "tmp"):
             folder.mkdir(exist_ok=True)
+        self._fetch_inputs()
         argv = command.arguments(task, self.script)
         warm = self.around.warm if command.may_start_warm(task, self.script) else None
         account.own_tree(self.script)

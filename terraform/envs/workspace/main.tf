@@ -48,6 +48,7 @@ module "identity" {
   tasks_queue_arn    = "arn:${local.partition}:sqs:${var.region}:${local.account_id}:${local.tasks_name}"
   events_queue_arn   = var.events_queue_arn
   agent_bucket_arn   = "arn:${local.partition}:s3:::${var.agent.bucket}"
+  secrets_arn_prefix = "arn:${local.partition}:secretsmanager:${var.region}:${local.account_id}:secret:orca/${var.workspace_id}/"
   user_principal_arn = var.user_principal_arn
   user_external_id   = var.user_external_id
 }

@@ -60,6 +60,13 @@ data "aws_iam_policy_document" "instance" {
     resources = [var.events_queue_arn]
   }
 
+  # Names end with a hyphen and six characters that Secrets Manager makes up. Reading is all: the portal writes.
+  statement {
+    sid       = "ReadOwnSecrets"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = ["${var.secrets_arn_prefix}*"]
+  }
+
   statement {
     sid       = "FetchAgent"
     actions   = ["s3:GetObject"]

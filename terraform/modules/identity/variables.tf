@@ -48,6 +48,18 @@ variable "agent_bucket_arn" {
   }
 }
 
+variable "secrets_arn_prefix" {
+  description = "What the ARNs of the workspace's secrets begin with; ends with a slash, so that no other name begins with it."
+  type        = string
+
+  validation {
+    condition = can(regex(
+      "^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9_+=.@-]+/[A-Za-z0-9_+=.@-]+/$", var.secrets_arn_prefix
+    ))
+    error_message = "The prefix looks like arn:aws:secretsmanager:region:account:secret:orca/name/."
+  }
+}
+
 variable "user_principal_arn" {
   description = "Who may assume the person's role: the root ARN of an account, or one role or user."
   type        = string

@@ -30,6 +30,7 @@ from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
 from portal.pipelines.models import Run, Script, ScriptVersion, Step
 from portal.workspaces.models import TerraformLine, TerraformRun
+from portal.workspaces.secrets import secret_put
 from tests.unit.portal.pipelines.conftest import Agent, ready_workspace
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHXbHQ4mY0N9kyNmNTM3GUnYXDkz2ccqp4w1+6Jq3n3p ada"
@@ -103,6 +104,7 @@ def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_call
         "key": ssh_key_add(owner=owner, name="laptop", public_key=KEY).pk,
         "token": str(token.id),
         "path": "a.txt",
+        "secret_name": secret_put(workspace=workspace, name="API_KEY", value="hunter2", by=owner)[0].name,
         "authorization": f"Bearer {text}",
     }
 

@@ -19,7 +19,7 @@ from portal.accounts.models import User
 from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
 from portal.pipelines.models import LogChunk, Pipeline, PipelineVersion, Run, Script, ScriptVersion, Step
-from portal.workspaces.models import Instance, TerraformLine, TerraformRun, Workspace
+from portal.workspaces.models import Instance, Secret, TerraformLine, TerraformRun, Workspace
 from tests.people import api_of, browser_of
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHXbHQ4mY0N9kyNmNTM3GUnYXDkz2ccqp4w1+6Jq3n3p ada"
@@ -103,6 +103,7 @@ def belongings(owner: User) -> dict[str, str]:
         outputs=[{"path": "a.txt", "size": 1, "content_type": "text/plain"}],
     )
     LogChunk.objects.create(step=step, execution=1, first=1, count=1, lines=[["out", 1.0, SECRET_WORD]])
+    secret = Secret.objects.create(workspace=workspace, name="OF_ADA_ALONE", changed_at=timezone.now())
     token, _ = api_token_add(owner=owner, name=SECRET_WORD)
     return {
         "workspace_id": workspace.pk,
@@ -114,6 +115,7 @@ def belongings(owner: User) -> dict[str, str]:
         "key_id": ssh_key_add(owner=owner, name=SECRET_WORD, public_key=KEY).pk,
         "token_id": str(token.pk),
         "path": "a.txt",
+        "secret_name": secret.name,
     }
 
 
@@ -146,6 +148,7 @@ def test_every_route_of_an_object_answers_404_to_an_outsider(outsider: User, bel
     assert walked > 30
     assert Workspace.objects.get().state == "ready"
     assert Run.objects.get().cancel_requested_at is None
+    assert Secret.objects.get().changed_by is None
 
 
 def test_every_other_route_is_known_and_shows_nothing_of_others(outsider: User, belongings: dict[str, str]) -> None:

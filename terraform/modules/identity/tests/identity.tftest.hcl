@@ -10,6 +10,7 @@ variables {
   tasks_queue_arn    = "arn:aws:sqs:eu-central-1:100000000001:orca-01j00000000000000000000000-tasks.fifo"
   events_queue_arn   = "arn:aws:sqs:eu-central-1:100000000001:orca-events"
   agent_bucket_arn   = "arn:aws:s3:::orca-platform-100000000001"
+  secrets_arn_prefix = "arn:aws:secretsmanager:eu-central-1:100000000001:secret:orca/01j00000000000000000000000/"
   user_principal_arn = "arn:aws:iam::100000000001:root"
   user_external_id   = "only-for-tests"
 }
@@ -39,9 +40,20 @@ run "the_instance_reaches_only_its_own" {
       "arn:aws:s3:::orca-01j00000000000000000000000/*",
       "arn:aws:sqs:eu-central-1:100000000001:orca-01j00000000000000000000000-tasks.fifo",
       "arn:aws:sqs:eu-central-1:100000000001:orca-events",
+      "arn:aws:secretsmanager:eu-central-1:100000000001:secret:orca/01j00000000000000000000000/*",
       "arn:aws:s3:::orca-platform-100000000001/agents/*",
     ])
-    error_message = "The instance's role names its own bucket and queue, the events queue and the agent's folder."
+    error_message = "The instance's role names its own bucket, queue and secrets, the events queue and the agent's folder."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in data.aws_iam_policy_document.instance.statement : (
+        !anytrue([for action in statement.actions : startswith(action, "secretsmanager:")])
+        || tolist(statement.actions) == tolist(["secretsmanager:GetSecretValue"])
+      )
+    ])
+    error_message = "An instance reads its secrets by name; it neither lists nor changes them."
   }
 
   assert {
@@ -157,4 +169,24 @@ run "every_bucket_is_no_bucket" {
   }
 
   expect_failures = [var.bucket_arn]
+}
+
+run "secrets_of_all_are_no_prefix" {
+  command = plan
+
+  variables {
+    secrets_arn_prefix = "arn:aws:secretsmanager:eu-central-1:100000000001:secret:orca/"
+  }
+
+  expect_failures = [var.secrets_arn_prefix]
+}
+
+run "a_prefix_ends_with_a_slash" {
+  command = plan
+
+  variables {
+    secrets_arn_prefix = "arn:aws:secretsmanager:eu-central-1:100000000001:secret:orca/01j00000000000000000000000"
+  }
+
+  expect_failures = [var.secrets_arn_prefix]
 }

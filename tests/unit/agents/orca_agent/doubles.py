@@ -6,13 +6,15 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
-from agents.orca_agent.cloud.bucket import Stored
+from agents.orca_agent.cloud.bucket import Links, Listed, Stored
+from agents.orca_agent.cloud.client import Client
 from agents.orca_agent.cloud.errors import CloudError, Missing
 from agents.orca_agent.cloud.queue import Message
+from agents.orca_agent.cloud.transport import Target, Transport
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.orders import Script, Task
 
@@ -40,11 +42,25 @@ class MemoryBucket:
         stored = self.get(key)
         return None if stored.etag == etag else stored
 
-    def download(self, key: str, into: BinaryIO, *, limit: int, bucket: str = "") -> None:
+    def download(self, key: str, into: Target, *, limit: int, bucket: str = "") -> None:
         body = self.get(key).body
         if len(body) > limit:
             raise CloudError("TooLarge", key)
         into.write(body)
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        self._check(prefix)
+        self.reads += 1
+        for key in sorted(self.objects):
+            if key.startswith(prefix):
+                yield Listed(key, len(self.objects[key]))
+
+    def fetch(self, key: str, into: Target, *, start: int, length: int) -> int:
+        body = self.get(key).body
+        into.seek(0)
+        into.truncate()
+        into.write(body[start : start + length])
+        return len(body)
 
     def put(self, key: str, body: bytes, content_type: str) -> None:
         self._check(key)
@@ -57,6 +73,23 @@ class MemoryBucket:
     def _check(self, key: str) -> None:
         if any(part in key for part in self.fail):
             raise CloudError("Unreachable", key, retryable=True)
+
+
+@dataclass
+class MemorySecrets:
+    """Values by name; ``error`` is what every call meets."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    error: CloudError | None = None
+
+    def get(self, name: str) -> str:
+        self.asked.append(name)
+        if self.error is not None:
+            raise self.error
+        if name not in self.values:
+            raise Missing("ResourceNotFoundException", name, status=400)
+        return self.values[name]
 
 
 @dataclass
@@ -84,6 +117,11 @@ class MemoryQueue:
     def _check(self) -> None:
         if self.fail:
             raise CloudError("Unreachable", "queue", retryable=True)
+
+
+def any_links() -> Links:
+    """Ask the network, without keys."""
+    return Links(Client("s3", "eu-central-1", None, Transport(), pause=lambda seconds: None))
 
 
 def packed(files: Mapping[str, str | bytes]) -> bytes:

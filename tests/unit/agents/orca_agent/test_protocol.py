@@ -14,6 +14,7 @@ from agents.orca_agent.protocol import (
     BadSignature,
     Desired,
     Event,
+    Input,
     InstanceHeartbeat,
     InstanceRegistered,
     InstanceStopping,
@@ -69,9 +70,17 @@ EVENTS: list[Event] = [
 ]
 
 
+INPUTS = (
+    Input("fetch", prefix=f"runs/{RUN}/{STEP}/1/output/"),
+    Input("far away", manifest="control/inputs/x.json"),
+    Input("nothing.left"),
+)
+
+
 def task(**changes: Any) -> Task:
     script = Script(f"scripts/{SHA}.zip", SHA, "main.py", "python", "requirements.txt")
-    return Task(WORKSPACE, RUN, STEP, 1, "name", script, ("a", ""), {"A": "1"}, {"TOKEN": "s"}, **changes)
+    more = {"inputs": INPUTS, "secret_names": ("TOKEN", "_other1"), **changes}
+    return Task(WORKSPACE, RUN, STEP, 1, "name", script, ("a", ""), {"A": "1"}, **more)
 
 
 def key_for(workspace: str) -> bytes | None:
@@ -213,7 +222,25 @@ def test_a_task_of_another_workspace_is_refused() -> None:
         {"arguments": ["a\0b"]},
         {"environment": {"A=B": "1"}},
         {"environment": {"A": 1}},
-        {"secrets": ["A"]},
+        {"secret_names": {"A": "1"}},
+        {"secret_names": ["A=B"]},
+        {"secret_names": ["../A"]},
+        {"secret_names": [f"A{n}" for n in range(protocol.MAX_SECRETS + 1)]},
+        {"inputs": ["fetch"]},
+        {"inputs": [{"step": "fetch"}] * 2},
+        {"inputs": [{"step": f"s{n}"} for n in range(protocol.MAX_INPUTS + 1)]},
+        {"inputs": [{"prefix": "runs/x/"}]},
+        {"inputs": [{"step": ".."}]},
+        {"inputs": [{"step": "a/b"}]},
+        {"inputs": [{"step": ""}]},
+        {"inputs": [{"step": "a\0"}]},
+        {"inputs": [{"step": "a", "prefix": "/"}]},
+        {"inputs": [{"step": "a", "prefix": "runs/x"}]},
+        {"inputs": [{"step": "a", "prefix": "runs/../control/"}]},
+        {"inputs": [{"step": "a", "prefix": "runs/x/", "manifest": "m"}]},
+        {"inputs": [{"step": "a", "manifest": "/m"}]},
+        {"inputs": [{"step": "a", "manifest": "m/"}]},
+        {"inputs": [{"step": "a", "manifest": 1}]},
         {"limits": {"seconds": 0}},
         {"limits": {"memory_mb": "64"}},
     ],
@@ -234,9 +261,11 @@ def test_missing_limits_have_defaults() -> None:
     assert parsed.limits == protocol.Limits(seconds=5)
 
 
-def test_secrets_do_not_show_when_a_task_is_printed() -> None:
-    shown = Task(WORKSPACE, RUN, STEP, 1, "n", Script("k", SHA, "m", "shell"), secrets={"T": "hunter2"})
-    assert "hunter2" not in repr(shown)
+def test_a_task_of_an_older_portal_has_neither_inputs_nor_secrets() -> None:
+    message = json.loads(protocol.tasks_body([task()]))
+    del message["tasks"][0]["inputs"], message["tasks"][0]["secret_names"]
+    (parsed,) = protocol.parse_tasks(json.dumps(message), WORKSPACE)
+    assert parsed == task(inputs=(), secret_names=())
 
 
 def test_desired_state_survives_its_object() -> None:

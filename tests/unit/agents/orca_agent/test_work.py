@@ -26,9 +26,18 @@ from agents.orca_agent.steps.control import HANDED_BACK, StepControl
 from agents.orca_agent.steps.environments import EnvironmentStore
 from agents.orca_agent.steps.result import finish_unstarted
 from agents.orca_agent.steps.runner import Surroundings
+from agents.orca_agent.steps.secret_values import SecretValues
 from agents.orca_agent.steps.verdict import Verdict
 from agents.orca_agent.work import ACKNOWLEDGE_AFTER, FIRST_RENEWAL, RENEW_EVERY, VISIBILITY, Work
-from tests.unit.agents.orca_agent.doubles import WORKSPACE, MemoryBucket, MemoryQueue, any_script, task_of
+from tests.unit.agents.orca_agent.doubles import (
+    WORKSPACE,
+    MemoryBucket,
+    MemoryQueue,
+    MemorySecrets,
+    any_links,
+    any_script,
+    task_of,
+)
 
 SUCCESS = Verdict("succeeded", "completed", "", 0)
 
@@ -52,6 +61,8 @@ class Bench:
             account=account,
             bucket=self.bucket,
             bucket_name="b",
+            links=any_links(),
+            secrets=SecretValues(MemorySecrets()),
             bundles=BundleStore(self.layout.bundles, self.bucket),
             environments=EnvironmentStore(self.layout.environments, account),
             warm=None,

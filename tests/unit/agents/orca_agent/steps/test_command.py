@@ -60,10 +60,12 @@ def test_a_missing_entrypoint_is_told(tmp_path: Path) -> None:
 def test_a_step_cannot_change_who_it_is() -> None:
     account = Account("analyst", None, None, Path("/home/analyst"))
     base = command.base_environment(account, {"AWS_REGION": "r", "PATH": "theirs"})
-    task = task_of(any_script(), environment={"ORCA_STEP_ID": "forged", "PATH": "mine", "A": "1"}, secrets={"A": "2"})
-    environment = command.step_environment(task, base, "bucket", Path("/w"))
+    task = task_of(any_script(), environment={"ORCA_STEP_ID": "forged", "PATH": "mine", "A": "1"})
+    environment = command.step_environment(
+        task, base, "bucket", Path("/w"), secrets={"A": "2", "ORCA_INPUTS": "forged"}
+    )
     assert environment["ORCA_STEP_ID"] == task.step
-    assert environment["ORCA_OUTPUT"] == "/w/script/output"
+    assert (environment["ORCA_OUTPUT"], environment["ORCA_INPUTS"]) == ("/w/script/output", "/w/inputs")
     assert (environment["PATH"], environment["A"], environment["AWS_REGION"]) == ("mine", "2", "r")
     assert base["PATH"] == command.PATH
 
@@ -89,6 +91,12 @@ def test_the_warm_interpreter_is_for_what_it_would_not_change(
     for name in ("main.py", *beside):
         (tmp_path / name).touch()
     assert command.may_start_warm(task_of(any_script(), environment=environment), tmp_path) is warm
+
+
+@pytest.mark.parametrize(("name", "warm"), [("API_KEY", True), ("PYTHONPATH", False), ("ORCA_COLD_START", False)])
+def test_a_secret_may_change_the_interpreter_too(tmp_path: Path, name: str, warm: bool) -> None:
+    (tmp_path / "main.py").touch()
+    assert command.may_start_warm(task_of(any_script(), secret_names=(name,)), tmp_path) is warm
 
 
 def test_shell_and_requirements_are_not_for_the_warm_interpreter(tmp_path: Path) -> None:
