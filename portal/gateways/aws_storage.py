@@ -64,8 +64,10 @@ def objects(account: Account, bucket: str, prefix: str, *, most: int = 1000) -> 
                 yield StoredObject(found["Key"], found["Size"], found["LastModified"])
 
 
-def link(account: Account, bucket: str, key: str, *, filename: str = "", inline_as: str = "") -> str:
-    """A presigned address, good for ``LINK_SECONDS``, to download an object or (``inline_as`` a type) to show it."""
+def link(
+    account: Account, bucket: str, key: str, *, filename: str = "", inline_as: str = "", seconds: int = LINK_SECONDS
+) -> str:
+    """A presigned address, good for so many ``seconds``, to download an object or (``inline_as`` a type) to show it."""
     request: dict[str, str] = {"Bucket": bucket, "Key": key}
     if filename:
         safe = "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else "_" for c in filename)
@@ -74,7 +76,7 @@ def link(account: Account, bucket: str, key: str, *, filename: str = "", inline_
         request["ResponseContentType"] = inline_as
         request["ResponseContentDisposition"] = "inline"
     with translated("make a download link"):
-        return link_client(account).generate_presigned_url("get_object", Params=request, ExpiresIn=LINK_SECONDS)
+        return link_client(account).generate_presigned_url("get_object", Params=request, ExpiresIn=seconds)
 
 
 def bundle_put(sha256: str, content: IO[bytes]) -> None:

@@ -24,6 +24,7 @@ from portal.clouds.services import account_handle
 from portal.core.errors import CloudFault
 from portal.core.live import publish_on_commit
 from portal.gateways import aws_queue, aws_storage
+from portal.pipelines.inputs import inputs_of
 from portal.pipelines.models import OPEN, Outbox, State, Step
 from portal.workspaces.models import Instance, Workspace
 
@@ -164,7 +165,7 @@ def _send(rows: Sequence[Outbox]) -> int:
         for sha256 in dict.fromkeys(row.step.version.sha256 for row in rows):
             aws_storage.bundle_deliver(account, workspace.bucket, sha256)
         packs: dict[str, list[Outbox]] = {}
-        for row in rows:
+        for row in _with_inputs(rows):
             packs.setdefault(row.pack, []).append(row)
         messages = [_message(reference, pack) for reference, pack in packs.items()]
         for some in _filled(messages, aws_queue.BATCH, aws_queue.BATCH_BYTES, lambda m: len(m.body.encode())):
@@ -180,6 +181,17 @@ def _send(rows: Sequence[Outbox]) -> int:
     if refused := [row.pk for row in rows if row.pk not in accepted]:
         Outbox.objects.filter(pk__in=refused).update(error="refused by the queue", claimed_until=None)
     return len(accepted)
+
+
+def _with_inputs(rows: Iterable[Outbox]) -> Iterator[Outbox]:
+    """Those whose inputs can be named now. What one of them cannot be given does not hold up the others."""
+    for row in rows:
+        try:
+            row.step.given = inputs_of(row.step, row.attempt) if row.step.inputs else ()
+        except CloudFault as error:
+            logger.warning("inputs of step %s: %s", row.step_id, error.message)
+            continue
+        yield row
 
 
 def _packs(rows: Iterable[Outbox], most: int) -> Iterator[list[Outbox]]:
@@ -238,6 +250,8 @@ def task_of(step: Step, attempt: int) -> protocol.Task:
         arguments=tuple(step.arguments),
         environment=step.environment,
         limits=protocol.Limits(**step.limits),
+        inputs=step.given,
+        secret_names=tuple(step.secrets),
     )
 
 

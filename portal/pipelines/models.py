@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from agents.orca_agent import protocol
 from portal.core.models import Identified
 from portal.core.states import Transitions
 
@@ -236,6 +237,9 @@ class Step(Identified):
     log_key = models.CharField(max_length=300, blank=True)
     outputs = models.JSONField(default=list, blank=True, help_text="path, size and content_type of each file.")
     outputs_truncated = models.BooleanField(default=False)
+
+    # What its task names of what earlier steps have left; worked out when it is handed out.
+    given: tuple[protocol.Input, ...] = ()
 
     class Meta(Identified.Meta):
         ordering: ClassVar[list[str]] = ["run", "position"]

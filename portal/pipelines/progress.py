@@ -21,6 +21,7 @@ from portal.core.live import publish_on_commit
 from portal.core.states import move, moved
 from portal.pipelines import dispatch
 from portal.pipelines.events import run_ended
+from portal.pipelines.inputs import lacking
 from portal.pipelines.models import FINAL, OPEN, TRANSITIONS, Pipeline, Run, State, Step
 from portal.workspaces.control import control_changed
 from portal.workspaces.models import Workspace
@@ -32,7 +33,7 @@ _NO_HOPE = FINAL - {State.SUCCEEDED}
 _TRIED_AGAIN = frozenset({State.FAILED, State.TIMED_OUT, State.LOST})
 _LONGEST_BACKOFF = timedelta(hours=1)
 _OF_RUN = ("name", "state", "owner_id", "workspace_id", "pipeline_id", "on_failure", "held", "cancel_requested_at")
-_OF_STEP = ("run_id", "key", "needs", "state", "released_at", "retry_at", "workspace_id")
+_OF_STEP = ("run_id", "key", "needs", "inputs", "state", "released_at", "retry_at", "workspace_id")
 
 
 def run_settle(*, run_id: str) -> None:
@@ -96,6 +97,12 @@ def _advanced(run: Run) -> bool:
         return _stopped(run, steps)
     ready, hopeless = _decided(steps)
     changed = _skipped(hopeless, "A step that it needs did not end well.")
+    for step in list(ready):
+        if missing := lacking(step):
+            ready.remove(step)
+            changed += _failed(step, f"What it needs is not among the outputs: {', '.join(missing)[:1_000]}.")
+    if changed:
+        return _advanced(run) or True
     if ready:
         waiting = Step.objects.filter(pk__in=[step.pk for step in ready])
         changed += move(waiting, TRANSITIONS, State.QUEUED, among=[State.WAITING], retry_at=None)
@@ -137,6 +144,19 @@ def _skipped(steps: Sequence[Step], why: str) -> int:
     rows = Step.objects.filter(pk__in=[step.pk for step in steps], released_at=None)
     now = timezone.now()
     return move(rows, TRANSITIONS, State.SKIPPED, finished_at=now, retry_at=None, reason="skipped", message=why)
+
+
+def _failed(step: Step, why: str) -> int:
+    rows = Step.objects.filter(pk=step.pk)
+    return move(
+        rows,
+        TRANSITIONS,
+        State.FAILED,
+        among=[State.WAITING],
+        finished_at=timezone.now(),
+        reason="input_missing",
+        message=why,
+    )
 
 
 def _next_begun(run: Run) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import pytest
 from django.utils import timezone
 
+from agents.orca_agent import protocol
 from portal.accounts.models import User
 from portal.core.errors import Conflict, Invalid
 from portal.pipelines import again, progress, services
@@ -389,3 +392,46 @@ def test_a_pipeline_of_a_thousand_steps_begins(bench: Bench) -> None:
     assert counted == ["s1"]
     bench.end(run, "s1", "failed")
     assert (bench.state(run), Step.objects.filter(run=run, state=State.SKIPPED).count()) == ("failed", 998)
+
+
+def output(path: str) -> protocol.Output:
+    return protocol.Output(path, 3, "text/csv")
+
+
+def test_a_step_is_told_where_its_inputs_lie(bench: Bench) -> None:
+    run = bench.run(bench.save(DIAMOND))
+    queued_tasks(bench.workspace)
+    bench.end(run, "a", outputs=(output("a.csv"),))
+    bench.end(run, "b")
+    bench.end(run, "c", outputs=(output("c.csv"),))
+    tasks = {task.step: task for task in queued_tasks(bench.workspace)}
+    steps = {step.key: step for step in Step.objects.filter(run=run)}
+    given = {key: tasks[step.pk].inputs for key, step in steps.items() if step.pk in tasks}
+    assert given["b"] == (protocol.Input("a", prefix=steps["a"].object_key("output/")),)
+    assert given["d"] == (protocol.Input("b"), protocol.Input("c", prefix=steps["c"].object_key("output/")))
+
+
+def test_inputs_of_another_workspace_are_links(bench: Bench, owner: User, workspace: Workspace) -> None:
+    other = ready_workspace(owner, workspace.cloud_account, name="other")
+    run = bench.run(bench.save("steps: [{name: a, script: hello}, {name: b, script: hello, workspace: other}]\n"))
+    step = Step.objects.get(run=run, key="a")
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket=workspace.bucket, Key=step.object_key("output/x/a.csv").replace("/0/", "/1/"), Body=b"1,2")
+    bench.end(run, "a", outputs=(output("x/a.csv"),))
+    (task,) = queued_tasks(other)
+    (given,) = task.inputs
+    manifest = json.loads(s3.get_object(Bucket=other.bucket, Key=given.manifest)["Body"].read())
+    (file,) = manifest["files"]
+    assert (given.step, file["path"], file["size"]) == ("a", "x/a.csv", 3)
+    assert workspace.bucket in file["url"]
+    assert given.manifest.startswith("control/")
+
+
+def test_a_missing_input_ends_the_step_before_it_begins(bench: Bench) -> None:
+    steps = "steps: [{name: a, script: hello}, {name: b, script: hello, inputs: [{step: a, files: [x.csv, y.csv]}]}]\n"
+    run = bench.run(bench.save(steps))
+    bench.end(run, "a", outputs=(output("x.csv"),))
+    step = Step.objects.get(run=run, key="b")
+    assert (step.state, step.reason, bench.state(run)) == ("failed", "input_missing", "failed")
+    assert "a/y.csv" in step.message
+    assert "x.csv" not in step.message
