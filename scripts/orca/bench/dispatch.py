@@ -55,7 +55,7 @@ def measure(arguments: list[str]) -> Report:
 def _measure(orca: Orca, script: Path, given: argparse.Namespace, report: Report) -> None:
     with step("A workspace"):
         lab = lab_built(orca)
-        _settled(lab)
+        settled(lab)
     no_op = lab.person.upload("no-op", main_py=NO_OP)
     interpreter = _interpreter(lab)
     report.versions["script_python"] = _said_by(interpreter, "import platform; print(platform.python_version())")
@@ -90,7 +90,7 @@ def _median(report: Report, name: str) -> float:
     return report.figures[name].median
 
 
-def _settled(lab: Lab) -> None:
+def settled(lab: Lab) -> None:
     """Terraform's last waits are over: it would share the cores with what is measured."""
     path = f"workspaces/{lab.workspace}/terraform-runs/"
     deadline = time.monotonic() + 240
