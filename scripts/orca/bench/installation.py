@@ -65,7 +65,11 @@ class Orca:
 
     def kill(self, name: str) -> None:
         """SIGKILL one of Orca's own processes."""
-        os.kill(self.pid_of(name), signal.SIGKILL)
+        self.kill_pid(self.pid_of(name))
+
+    def kill_pid(self, pid: int) -> None:
+        """SIGKILL a process."""
+        os.kill(pid, signal.SIGKILL)
 
     def environment(self) -> dict[str, str]:
         """Variables that point AWS tools at its cloud, as the platform's administrator."""
