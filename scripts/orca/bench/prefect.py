@@ -19,6 +19,8 @@ from scripts.orca.paths import ROOT
 from scripts.orca.run.ports import free_port
 
 VERSION = "3.8.8"
+# The server of that version does not start with FastAPI as it is today.
+_PACKAGES = (f"prefect=={VERSION}", "fastapi==0.139.2")
 _START_SECONDS = 120.0
 _PEER = Path(__file__).with_name("prefect_peer.py")
 
@@ -94,7 +96,7 @@ def _installed(place: Path) -> Path:
         with step(f"Prefect {VERSION} is installed (once)"):
             shutil.rmtree(place, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-            subprocess.run([str(python), "-m", "pip", "install", "--quiet", f"prefect=={VERSION}"], check=True)
+            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *_PACKAGES], check=True)
             (place / "installed").touch()
     return python
 

@@ -22,6 +22,7 @@ from scripts.orca.paths import HOME, ROOT
 from scripts.orca.run.mail import Mail, mails_in
 
 _EXAMPLE = ROOT / "examples" / "quickstart"
+_PIPELINE = ROOT / "examples" / "pipeline"
 _EXPECTED = {"months.csv", "months.png", "summary.md"}
 _FINAL = {"succeeded", "failed", "cancelled", "timed_out", "lost"}
 _MAIL_WITHIN = 30
@@ -67,6 +68,8 @@ def walk(walk: Walk) -> None:
         run = _run(person, workspace, script)
     with walk.stage("fetch what it made", "web", "cloud"):
         summary = _fetch(person, run)
+    with walk.stage("run scripts in an order", "relay", "web", "cloud"):
+        _pipeline(person)
     with walk.stage("log in with ssh", "cloud"):
         login = login_from(workspace["ssh"], key)
         _look_around(login, workspace["ssh"]["user"])
@@ -160,6 +163,19 @@ def _run(person: Newcomer, workspace: dict[str, Any], script: str) -> dict[str, 
     if len(log) < _LINES_LEAST:
         raise ScriptError(f"Only {len(log)} lines of the log came live: {log}")
     return found
+
+
+def _pipeline(person: Newcomer) -> None:
+    for path in sorted(_PIPELINE.glob("*.py")):
+        person.api.post("scripts/", data={"name": path.stem}, files=[("files", ("main.py", path.read_bytes()))])
+    version = person.api.post("pipelines/", {"source": (_PIPELINE / "pipeline.yaml").read_text()})
+    run = person.api.post(f"pipelines/{version['pipeline']}/runs/", {"parameters": {"year": "2014"}})
+    found = person.api.wait(f"runs/{run['id']}/", lambda answer: answer["state"] in _FINAL, within=60)
+    if found["state"] != "succeeded":
+        said = "\n".join(f"{step['key']}: {step['state']} {step['message']}" for step in found["steps"])
+        raise ScriptError(f"The pipeline's run {found['state']}.", detail=said)
+    began = sorted(found["steps"], key=lambda step: str(step["started_at"]))
+    say(f"    | {' → '.join(step['key'] for step in began)}")
 
 
 def _live_log(person: Newcomer, run: str) -> Iterator[tuple[str, str]]:
