@@ -41,6 +41,7 @@ INSTALLED_APPS = [
     "portal.clouds",
     "portal.workspaces",
     "portal.pipelines",
+    "portal.notices",
     "portal.web",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -164,6 +165,7 @@ EMAIL_PORT = env.number("EMAIL_PORT", 25, least=1, most=65_535)
 EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS = env.switch("EMAIL_USE_TLS", False)
+EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Orca <orca@localhost>")
 
 # --- pages -------------------------------------------------------------------------------------------------------
@@ -235,6 +237,8 @@ SPECTACULAR_SETTINGS = {
         "RunState": "portal.pipelines.models.State",
         "WorkspaceState": "portal.workspaces.models.Workspace.State",
         "TerraformRunState": "portal.workspaces.models.TerraformRun.State",
+        "NoticeState": "portal.notices.models.Notice.State",
+        "NoticeKind": "portal.notices.models.Kind",
         "InstanceState": "portal.workspaces.models.Instance.State",
     },
 }
@@ -259,6 +263,9 @@ CELERY_BEAT_SCHEDULE = {
         ("runs", "portal.pipelines.tasks.runs_sweep", 30),
         ("terraform", "portal.workspaces.tasks.terraform_runs_sweep", 15),
         ("instances", "portal.workspaces.tasks.instances_sweep", 15),
+        ("notices", "portal.notices.tasks.notices_send", 5),
+        ("absences", "portal.notices.tasks.absences_note", 30),
+        ("notices-forget", "portal.notices.tasks.notices_forget", 3_600),
         ("records", "portal.pipelines.tasks.records_forget", 3_600),
         ("housekeeping", "portal.core.tasks.housekeeping", 3_600),
     )
@@ -286,6 +293,8 @@ TERRAFORM_SILENCE = env.number("ORCA_TERRAFORM_SILENCE", 30, least=5, most=3_600
 INSTANCE_SILENCE = env.number("ORCA_INSTANCE_SILENCE", 45, least=15, most=3_600)
 LOST_AFTER = env.number("ORCA_LOST_AFTER", 900, least=30, most=86_400)
 READY_WITHIN = env.number("ORCA_READY_WITHIN", 900, least=30, most=86_400)
+# Whether webhooks may be sent into private networks; never to the metadata of this machine.
+WEBHOOK_PRIVATE_ADDRESSES = env.switch("ORCA_WEBHOOK_PRIVATE_ADDRESSES", bool(AWS_ENDPOINT_URL))
 
 # --- logs --------------------------------------------------------------------------------------------------------
 LOGGING = {

@@ -25,6 +25,7 @@ MOST_OF_A_KIND = 50
 UNSENT_FOR = timedelta(seconds=60)
 LOST_WITHIN = timedelta(hours=24)
 MOST_HEARD_AGAIN = 1_000
+_contributed: list[Callable[[], Iterator[Concern]]] = []
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,14 @@ class Concern:
 def concerns() -> list[Concern]:
     """Everything that needs attention now, the oldest first; at most ``MOST_OF_A_KIND`` of a kind."""
     found = [*_terraform(), *_workspaces(), *_instances(), *_steps(), *_outbox(), *_events(), *_lost()]
+    found += [concern for source in _contributed for concern in source()]
     return sorted(found, key=lambda concern: concern.since)
+
+
+def contribute_concerns(kind: str, source: Callable[[], Iterator[Concern]], mend: Callable[[str, User], None]) -> None:
+    """Let another app name concerns of a kind of its own, and say what mends one."""
+    _contributed.append(source)
+    _MENDERS[kind] = mend
 
 
 def concern_mend(*, kind: str, concern_id: str, by: User) -> None:

@@ -41,6 +41,7 @@ def run_settle(*, run_id: str) -> None:
     runs_settle(run_ids=[run_id])
 
 
+@transaction.atomic(savepoint=False)  # costs nothing where there is a transaction, which sweeps do not bring
 def runs_settle(*, run_ids: Sequence[str]) -> None:
     """The same for several. A run that something else changes at the same moment is left to that."""
     if not run_ids:

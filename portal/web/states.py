@@ -65,11 +65,22 @@ ACTION = {
     "read": Look("read", "off", "eye"),
     "no-op": Look("keep", "off", "check-lg"),
 }
+NOTICE = {
+    "waiting": Look("Waiting", "wait", "clock"),
+    "sent": Look("Sent", "good", "check-circle-fill"),
+    "failed": Look("Given up", "bad", "x-circle-fill"),
+}
+NOTIFICATION = {
+    "on": Look("On", "good", "check-circle-fill"),
+    "off": Look("Off", "off", "pause-circle-fill"),
+    "failed": Look("Some did not arrive", "warn", "exclamation-triangle-fill"),
+}
 _KINDS = {"run": RUN, "workspace": WORKSPACE, "terraform": TERRAFORM, "instance": INSTANCE, "action": ACTION}
+_KINDS |= {"notice": NOTICE, "notification": NOTIFICATION}
 
 
 def look_of(kind: str, state: str) -> Look:
-    """The look of a state of a run (also a step), workspace, Terraform run, instance or planned action."""
+    """The look of a state of a run (also a step), workspace, Terraform run, instance, planned action or notice."""
     return _KINDS[kind].get(state, _UNKNOWN)
 
 

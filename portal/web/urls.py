@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from portal.web.views import account, dashboard, runs, scripts, secrets, terraform_runs, workspaces
+from portal.web.views import account, dashboard, notifications, runs, scripts, secrets, terraform_runs, workspaces
 from portal.web.views.health import healthz
 
 _workspace = "workspaces/<slug:workspace_id>/"
 _terraform = "terraform-runs/<slug:run_id>/"
 _script = "scripts/<slug:script_id>/"
 _run = "runs/<slug:run_id>/"
+_notification = "notifications/<slug:notification_id>/"
 _step = _run + "steps/<slug:step_id>/"
 
 urlpatterns: list[URLPattern] = [
@@ -48,6 +49,16 @@ urlpatterns: list[URLPattern] = [
     path(_step + "log/", runs.step_log, name="step_log"),
     path(_step + "outputs/<path:path>", runs.step_output, name="step_output"),
     path(_step + "preview/<path:path>", runs.step_preview, name="step_preview"),
+    path("notifications/", notifications.notification_list, name="notification_list"),
+    path("notifications/new/", notifications.notification_new, name="notification_new"),
+    path(_notification, notifications.notification, name="notification"),
+    path(_notification + "live/", notifications.notification_live, name="notification_live"),
+    path(_notification + "edit/", notifications.notification_edit, name="notification_edit"),
+    path(_notification + "test/", notifications.notification_test, name="notification_test"),
+    path(_notification + "secret/", notifications.notification_secret, name="notification_secret"),
+    path(_notification + "switch/", notifications.notification_switch, name="notification_switch"),
+    path(_notification + "delete/", notifications.notification_delete, name="notification_delete"),
+    path(_notification + "deliveries/<slug:delivery_id>/again/", notifications.delivery_again, name="delivery_again"),
     path("account/", account.account, name="account"),
     path("account/name/", account.account_name, name="account_name"),
     path("account/ssh-keys/", account.ssh_key_add, name="ssh_key_add"),

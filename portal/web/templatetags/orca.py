@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -226,3 +227,9 @@ def shell(words: list[str]) -> str:
 def assignments(environment: dict[str, str]) -> str:
     """Variables, one ``NAME=value`` a line."""
     return "\n".join(f"{name}={value}" for name, value in environment.items())
+
+
+@register.filter
+def pretty_json(value: object) -> str:
+    """A value as JSON that people can read."""
+    return json.dumps(value, indent=2, ensure_ascii=False)

@@ -28,6 +28,7 @@ from agents.orca_agent.protocol import Output
 from portal.accounts.models import User
 from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
+from portal.notices.models import Notice, Subscription
 from portal.pipelines.models import Run, Script, ScriptVersion, Step
 from portal.workspaces.models import TerraformLine, TerraformRun
 from portal.workspaces.secrets import secret_put
@@ -94,6 +95,10 @@ def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_call
     Step.objects.create(run=run, workspace=workspace, position=2, name="later", version=version)
     agent = Agent(workspace, django_capture_on_commit_callbacks)
     agent.say(agent.log(step, 1, "hello"), agent.finished(step, outputs=(Output("a.txt", 1, "text/plain"),)))
+    told = Subscription.objects.create(owner=owner, name="Mail", channel="email", address=owner.email)
+    notice = Notice.objects.create(
+        subscription=told, kind="failure", event="x", run=run, subject="hello failed", give_up_at=timezone.now()
+    )
     token, text = api_token_add(owner=owner, name="test")
     return {
         "workspace": workspace.pk,
@@ -103,6 +108,8 @@ def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_call
         "terraform_run": built.pk,
         "key": ssh_key_add(owner=owner, name="laptop", public_key=KEY).pk,
         "token": str(token.id),
+        "notification": told.pk,
+        "delivery": notice.pk,
         "path": "a.txt",
         "secret_name": secret_put(workspace=workspace, name="API_KEY", value="hunter2", by=owner)[0].name,
         "authorization": f"Bearer {text}",

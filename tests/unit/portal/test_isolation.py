@@ -18,6 +18,7 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
+from portal.notices.models import Notice, Subscription
 from portal.pipelines.models import LogChunk, Pipeline, PipelineVersion, Run, Script, ScriptVersion, Step
 from portal.workspaces.models import Instance, Secret, TerraformLine, TerraformRun, Workspace
 from tests.people import api_of, browser_of
@@ -38,6 +39,8 @@ PERSONAL = {
     "scripts/",
     "scripts/new/",
     "runs/",
+    "notifications/",
+    "notifications/new/",
     "account/",
     "account/name/",
     "account/ssh-keys/",
@@ -50,6 +53,7 @@ PERSONAL = {
     "api/v1/pipelines/",
     "api/v1/pipelines/validate/",
     "api/v1/pipelines/schema/",
+    "api/v1/notifications/",
 }
 STREAMS = ("live/",)
 # Other people's code, with tests of its own: allauth acts on whoever is logged in, or on a secret from a mail.
@@ -104,6 +108,10 @@ def belongings(owner: User) -> dict[str, str]:
     )
     LogChunk.objects.create(step=step, execution=1, first=1, count=1, lines=[["out", 1.0, SECRET_WORD]])
     secret = Secret.objects.create(workspace=workspace, name="OF_ADA_ALONE", changed_at=timezone.now())
+    told = Subscription.objects.create(owner=owner, name=SECRET_WORD, channel="email", address=owner.email)
+    notice = Notice.objects.create(
+        subscription=told, kind="failure", event="x", run=run, subject=SECRET_WORD, give_up_at=timezone.now()
+    )
     token, _ = api_token_add(owner=owner, name=SECRET_WORD)
     return {
         "workspace_id": workspace.pk,
@@ -114,6 +122,8 @@ def belongings(owner: User) -> dict[str, str]:
         "step_id": step.pk,
         "key_id": ssh_key_add(owner=owner, name=SECRET_WORD, public_key=KEY).pk,
         "token_id": str(token.pk),
+        "notification_id": told.pk,
+        "delivery_id": notice.pk,
         "path": "a.txt",
         "secret_name": secret.name,
     }

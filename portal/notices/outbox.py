@@ -1,0 +1,185 @@
+"""Which notices there are to be: written in the transaction of the change that they tell of, sent afterwards.
+
+So a change and its notices are there together or not at all, whatever is killed. What is told of because nothing
+happened (a run that does not end, a pipeline that does not run) has no such change: beat asks for it, and ``event``
+keeps it from being told twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
+
+from portal.core.background import enqueue_on_commit
+from portal.notices.models import GIVEN_UP_AFTER, Kind, Notice, Subscription
+from portal.pipelines.models import OPEN, Pipeline, Run, Script, State
+
+SEND = "portal.notices.tasks.notices_send"
+MOST_AT_ONCE = 500
+SLOTS_TOLD_ONCE_IN = 300
+_KINDS = {
+    State.SUCCEEDED: Kind.SUCCESS,
+    State.FAILED: Kind.FAILURE,
+    State.TIMED_OUT: Kind.FAILURE,
+    State.LOST: Kind.FAILURE,
+}
+_ENDED = {
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.TIMED_OUT: "ran longer than its limit",
+    State.LOST: "was lost",
+}
+
+
+def run_ended_note(*, run: Run) -> int:
+    """Write the notices of a run that has just ended; how many. A cancelled one is no news: somebody asked for it."""
+    found = list(Subscription.objects.filter(owner_id=run.owner_id, enabled=True))
+    if not found:
+        return 0
+    run.refresh_from_db(fields=["script", "created_at", "due_at"])  # who settles runs does not load them
+    meant = [s for s in found if s.covers(script_id=run.script_id, pipeline_id=run.pipeline_id)]
+    kind = _KINDS.get(State(run.state))
+    notices = [
+        _notice(subscription, kind, f"{run.state}:{run.pk}", f"{run.name} {_ENDED[State(run.state)]}", run=run)
+        for subscription in meant
+        if kind is not None and subscription.wants(kind)
+    ]
+    # It may have become late since beat asked last, or beat may have been away.
+    now = timezone.now()
+    notices += [_late(subscription, run) for subscription in meant if _is_late(subscription, run, now)]
+    return _written(notices)
+
+
+def slot_note(
+    *,
+    owner_id: str,
+    name: str,
+    due_at: datetime,
+    why: str,
+    pipeline_id: str | None = None,
+    script_id: str | None = None,
+) -> int:
+    """Write the notices of a slot of a schedule in which nothing ran; how many.
+
+    Where slots follow each other quickly, one of them in five minutes is told of.
+    """
+    wanted = Subscription.objects.filter(owner_id=owner_id, enabled=True, on_did_not_run=True)
+    meant = [s for s in wanted if s.covers(script_id=script_id, pipeline_id=pipeline_id)]
+    word, thing = ("pipeline", pipeline_id) if pipeline_id else ("script", script_id)
+    facts = {word: thing, "name": name, "due_at": due_at.isoformat(), "why": why[:1_000]}
+    event = f"slot:{thing}:{int(due_at.timestamp()) // SLOTS_TOLD_ONCE_IN}"
+    subject = f"{name} did not run at {due_at:%Y-%m-%d %H:%M} UTC"
+    return _written([_notice(s, Kind.DID_NOT_RUN, event, subject, facts=facts) for s in meant])
+
+
+def absences_note() -> int:
+    """Write the notices of what should have happened by now, and has not; how many."""
+    late = Subscription.objects.filter(enabled=True, on_late=True)
+    silent = Subscription.objects.filter(enabled=True, on_did_not_run=True, silent_hours__isnull=False)
+    written = sum(_written([_late(subscription, run) for run in _late_runs(subscription)]) for subscription in late)
+    return written + sum(_written(_silences(subscription)) for subscription in silent)
+
+
+def _late_runs(subscription: Subscription) -> Iterable[Run]:
+    """The open runs that a subscription has not been told of, and should be."""
+    limit = timezone.now() - timedelta(minutes=subscription.late_minutes)
+    told = Notice.objects.filter(subscription=subscription, kind=Kind.LATE, run=OuterRef("pk"))
+    runs = Run.objects.filter(Q(due_at__lt=limit) | Q(due_at=None, created_at__lt=limit), ~Exists(told))
+    runs = runs.filter(owner_id=subscription.owner_id, state__in=OPEN)
+    if not subscription.everything:
+        runs = runs.filter(Q(script__in=subscription.scripts) | Q(pipeline__in=subscription.pipelines))
+    return runs.order_by("created_at")[:MOST_AT_ONCE]
+
+
+def _is_late(subscription: Subscription, run: Run, now: datetime) -> bool:
+    return subscription.on_late and now - (run.due_at or run.created_at) > timedelta(minutes=subscription.late_minutes)
+
+
+def _late(subscription: Subscription, run: Run) -> Notice:
+    since = "its slot" if run.due_at else "it was asked for"
+    why = f"It had not ended {_minutes(subscription.late_minutes)} after {since}."
+    facts = {"why": why, "late_minutes": subscription.late_minutes}
+    return _notice(subscription, Kind.LATE, f"late:{run.pk}", f"{run.name} is late", run=run, facts=facts)
+
+
+def _minutes(count: int) -> str:
+    if count % 60 == 0:
+        return "1 hour" if count == 60 else f"{count // 60} hours"
+    return "1 minute" if count == 1 else f"{count} minutes"
+
+
+def _silences(subscription: Subscription) -> list[Notice]:
+    """What has had no successful run for too long, and was not told of since the last one.
+
+    What was chosen by name is watched; where everything is meant, pipelines are: scripts are run as people like.
+    """
+    hours = subscription.silent_hours or 0
+    limit = timezone.now() - timedelta(hours=hours)
+    pipelines = Pipeline.objects.filter(owner_id=subscription.owner_id, archived_at=None)
+    scripts = Script.objects.filter(owner_id=subscription.owner_id, archived_at=None)
+    if subscription.everything:
+        scripts = scripts.none()
+    else:
+        pipelines = pipelines.filter(pk__in=subscription.pipelines)
+        scripts = scripts.filter(pk__in=subscription.scripts)
+    found = []
+    for word, things in (("pipeline", _with_last(pipelines, "pipeline")), ("script", _with_last(scripts, "script"))):
+        for thing in things:
+            since = thing.last_at or max(thing.created_at, subscription.created_at)
+            if since > limit:
+                continue
+            last = thing.last_at.isoformat() if thing.last_at else None
+            facts = {word: thing.pk, "name": thing.name, "last_success_at": last, "silent_hours": hours}
+            event = f"silence:{thing.pk}:{thing.last_run or 'never'}"
+            spoken = "1 hour" if hours == 1 else f"{hours} hours"
+            subject = f"{thing.name} has not run well for {spoken}"
+            found.append(_notice(subscription, Kind.DID_NOT_RUN, event, subject, facts=facts))
+    told = Notice.objects.filter(subscription=subscription, event__in=[notice.event for notice in found])
+    known = set(told.values_list("event", flat=True))
+    return [notice for notice in found if notice.event not in known]
+
+
+def _with_last(things: QuerySet[Any], of: str) -> QuerySet[Any]:
+    """Each thing with its last successful run, ``last_run``, and when that ended, ``last_at``."""
+    runs = Run.objects.filter(**{of: OuterRef("pk")}, state=State.SUCCEEDED).order_by("-created_at")
+    last = {"last_run": Subquery(runs.values("pk")[:1]), "last_at": Subquery(runs.values("finished_at")[:1])}
+    found: QuerySet[Any] = things.annotate(**last).order_by("pk")
+    return found[:MOST_AT_ONCE]
+
+
+def _notice(
+    subscription: Subscription,
+    kind: Kind,
+    event: str,
+    subject: str,
+    *,
+    run: Run | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Notice:
+    return Notice(
+        subscription=subscription,
+        kind=kind,
+        event=event,
+        run=run,
+        facts=facts or {},
+        subject=subject[:200],
+        give_up_at=timezone.now() + GIVEN_UP_AFTER,
+    )
+
+
+def trial_notice(subscription: Subscription) -> Notice:
+    """A notice about nothing, not saved yet. It is tried once."""
+    found = _notice(subscription, Kind.TEST, "", "A test of your notifications")
+    found.event, found.give_up_at = f"test:{found.pk}", timezone.now()
+    return found
+
+
+def _written(notices: list[Notice]) -> int:
+    if notices:
+        Notice.objects.bulk_create(notices, ignore_conflicts=True)
+        enqueue_on_commit(SEND)
+    return len(notices)
