@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from portal.accounts.models import User
 from portal.core.errors import NotFound
-from portal.notices.models import Notice, Subscription
+from portal.notices.models import Kind, Notice, Subscription
 from portal.pipelines.models import Pipeline, Script
 
 
@@ -16,11 +16,12 @@ def subscriptions_of(owner: User) -> QuerySet[Subscription]:
 
 
 def subscriptions_listed(owner: User) -> QuerySet[Subscription]:
-    """The same, each with ``waiting`` and ``failed`` notices counted, and when one was ``last_sent_at``."""
+    """The same, each with ``last_sent_at``, and ``last_state``: whether the last one arrived, tests apart."""
+    notices = Notice.objects.filter(subscription=OuterRef("pk")).order_by("-created_at")
+    settled = notices.exclude(state=Notice.State.WAITING).exclude(kind=Kind.TEST)
     return subscriptions_of(owner).annotate(
-        waiting=Count("notices", filter=Q(notices__state=Notice.State.WAITING)),
-        failed=Count("notices", filter=Q(notices__state=Notice.State.FAILED)),
-        last_sent_at=Max("notices__sent_at"),
+        last_sent_at=Subquery(notices.filter(state=Notice.State.SENT).values("sent_at")[:1]),
+        last_state=Subquery(settled.values("state")[:1]),
     )
 
 

@@ -73,7 +73,7 @@ NOTICE = {
 NOTIFICATION = {
     "on": Look("On", "good", "check-circle-fill"),
     "off": Look("Off", "off", "pause-circle-fill"),
-    "failed": Look("Some did not arrive", "warn", "exclamation-triangle-fill"),
+    "failed": Look("The last one did not arrive", "warn", "exclamation-triangle-fill"),
 }
 _KINDS = {"run": RUN, "workspace": WORKSPACE, "terraform": TERRAFORM, "instance": INSTANCE, "action": ACTION}
 _KINDS |= {"notice": NOTICE, "notification": NOTIFICATION}

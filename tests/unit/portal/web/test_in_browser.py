@@ -247,6 +247,8 @@ def addresses(workspace: Workspace, run: Run, terraform_run_id: str) -> list[str
         reverse("script", args=[run.script_id]),
         reverse("run_list"),
         reverse("run", args=[run.pk]),
+        reverse("notification_list"),
+        reverse("notification_new"),
         reverse("account"),
         reverse("account_email"),
         reverse("mfa_index"),

@@ -9,6 +9,7 @@ from django.core import mail
 from django.test import Client
 from django.urls import reverse
 from playwright.sync_api import expect
+from rest_framework.test import APIClient
 
 from portal.accounts.models import User
 from portal.notices import outbox, services
@@ -28,6 +29,7 @@ from tests.unit.portal.notices.conftest import (
 )
 
 from .conftest import RunMaker, assert_no_inline
+from .test_query_counts import queries
 
 __all__ = ["_laptop", "chromium", "hook", "mailed", "pipeline_made", "receiver", "served", "window"]
 pytestmark = pytest.mark.django_db
@@ -120,12 +122,13 @@ def test_what_was_given_up_is_sent_again(
     outbox.run_ended_note(run=run_made("failed", lines=[["err", "<script>alert(1)</script>"]]))
     receiver.answer(404, 204)
     notices_send()
+    assert "did not arrive" in shown(browser, reverse("notification_list"))
     html = shown(browser, reverse("notification", args=[made.pk]))
     assert "It answered 404." in html and "Send again" in html and "&lt;script&gt;" in html
     browser.post(reverse("delivery_again", args=[made.pk, Notice.objects.get().pk]))
     notices_send()
     assert "answered 204" in shown(browser, reverse("notification", args=[made.pk]))
-    assert "Some did not arrive" not in shown(browser, reverse("notification_list"))
+    assert "did not arrive" not in shown(browser, reverse("notification_list"))
 
 
 def test_it_is_switched_off_and_on_and_deleted(browser: Client, hook: SubscriptionMaker, receiver: Receiver) -> None:
@@ -139,6 +142,26 @@ def test_it_is_switched_off_and_on_and_deleted(browser: Client, hook: Subscripti
     assert Subscription.objects.get().enabled
     browser.post(reverse("notification_delete", args=[made.pk]))
     assert not Subscription.objects.exists()
+
+
+def test_more_notices_and_notifications_cost_no_more_questions(
+    browser: Client, api: APIClient, hook: SubscriptionMaker, run_made: RunMaker
+) -> None:
+    def grown() -> None:
+        made = hook()
+        for _ in range(9):
+            outbox.run_ended_note(run=run_made("failed", lines=[["err", "no disk"]]))
+        notices_send()
+        pages[1] = reverse("notification", args=[made.pk])
+        lists[1] = reverse("api_notification_deliveries", args=[made.pk])
+
+    pages, lists = [reverse("notification_list"), ""], [reverse("api_notifications"), ""]
+    grown()
+    few = [len(queries(browser, page)) for page in pages] + [len(queries(api, address)) for address in lists]
+    grown()
+    many = [len(queries(browser, page)) for page in pages] + [len(queries(api, address)) for address in lists]
+    assert many == few
+    assert max(few) <= 8
 
 
 def test_the_account_leads_there(browser: Client) -> None:
@@ -174,7 +197,7 @@ def test_by_hand_in_a_browser(
             outbox.run_ended_note(run=run)
             notices_send()
             expect(page.get_by_role("link", name=f"Weather {width} failed")).to_be_visible()
-            page.locator("summary", has_text="What it says").first.click()
+            page.locator("#deliveries .now", has_text=f"Weather {width} failed").locator("summary").click()
             expect(page.get_by_text("no disk")).to_be_visible()
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             page.get_by_role("button", name="Delete").click()

@@ -34,7 +34,7 @@ def test_a_stranger_is_told_what_this_is(db: None) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["workspace_list", "workspace_new", "script_list", "script_new", "run_list", "account"]
+    "name", ["workspace_list", "workspace_new", "script_list", "script_new", "run_list", "notification_new", "account"]
 )
 def test_a_stranger_is_sent_to_the_door_and_back(db: None, name: str) -> None:
     address = reverse(name)
