@@ -18,7 +18,14 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 
 api = [
     include(f"portal.{module}")
-    for module in ("accounts.api", "clouds.api", "workspaces.api", "pipelines.api", "pipelines.pipelines_api")
+    for module in (
+        "accounts.api",
+        "clouds.api",
+        "workspaces.api",
+        "pipelines.api",
+        "pipelines.pipelines_api",
+        "schedules.api",
+    )
     if find_spec(f"portal.{module}")
 ]
 

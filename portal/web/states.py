@@ -57,6 +57,17 @@ INSTANCE = {
     "stopped": Look("Stopped", "off", "pause-circle-fill"),
     "terminated": Look("Terminated", "off", "slash-circle-fill"),
 }
+FIRE = {
+    "fired": Look("Started", "good", "check-circle-fill"),
+    "missed": Look("Missed", "warn", "exclamation-triangle-fill"),
+    "refused": Look("Refused", "bad", "slash-circle-fill"),
+    "failed": Look("Failed", "bad", "x-circle-fill"),
+}
+SCHEDULE = {
+    "on": Look("On", "good", "clock"),
+    "off": Look("Off", "off", "pause-circle-fill"),
+    "over": Look("Over", "off", "check-lg"),
+}
 ACTION = {
     "create": Look("add", "good", "plus-lg"),
     "update": Look("change", "warn", "pencil"),
@@ -65,11 +76,19 @@ ACTION = {
     "read": Look("read", "off", "eye"),
     "no-op": Look("keep", "off", "check-lg"),
 }
-_KINDS = {"run": RUN, "workspace": WORKSPACE, "terraform": TERRAFORM, "instance": INSTANCE, "action": ACTION}
+_KINDS = {
+    "run": RUN,
+    "workspace": WORKSPACE,
+    "terraform": TERRAFORM,
+    "instance": INSTANCE,
+    "action": ACTION,
+    "fire": FIRE,
+    "schedule": SCHEDULE,
+}
 
 
 def look_of(kind: str, state: str) -> Look:
-    """The look of a state of a run (also a step), workspace, Terraform run, instance or planned action."""
+    """The look of a state of a run (also a step), workspace, Terraform run, instance, action, schedule or slot."""
     return _KINDS[kind].get(state, _UNKNOWN)
 
 
