@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -26,24 +27,6 @@ from portal.schedules.targets import Target, target_of
 from portal.schedules.timing import Timing, preview, timing_of, words_of
 
 
-class MomentField(serializers.CharField):
-    """An ISO 8601 moment; without an offset it is what a clock in the schedule's zone shows."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=40, **kwargs)
-
-    def to_internal_value(self, data: Any) -> Any:
-        """A datetime, perhaps without an offset."""
-        text = super().to_internal_value(data)
-        try:
-            found = parse_datetime(text)
-        except ValueError:
-            found = None
-        if found is None:
-            raise serializers.ValidationError("Write it like 2027-01-31T06:00:00 or 2027-01-31T06:00:00+01:00.")
-        return found
-
-
 class TimingIn(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=Schedule.Kind.choices)
     expression = serializers.CharField(
@@ -59,7 +42,8 @@ class TimingIn(serializers.Serializer[Any]):
     unit = serializers.ChoiceField(
         required=False, default="", allow_blank=True, choices=Schedule.Unit.choices, help_text="For `interval`."
     )
-    at = MomentField(
+    at = serializers.CharField(
+        max_length=40,
         required=False,
         default=None,
         allow_null=True,
@@ -67,6 +51,18 @@ class TimingIn(serializers.Serializer[Any]):
         " Without an offset it is what a clock in `zone` shows.",
     )
     zone = serializers.CharField(required=False, default="UTC", max_length=64, help_text="Such as `Europe/Berlin`.")
+
+    def validate_at(self, text: str | None) -> datetime | None:
+        """A moment, perhaps without an offset."""
+        if text is None:
+            return None
+        try:
+            found = parse_datetime(text)
+        except ValueError:
+            found = None
+        if found is None:
+            raise serializers.ValidationError("Write it like 2027-01-31T06:00:00 or 2027-01-31T06:00:00+01:00.")
+        return found
 
 
 class TargetIn(serializers.Serializer[Any]):
@@ -223,6 +219,11 @@ class ScheduleFilter(FilterSet):  # type: ignore[misc]  # django-filter has no t
         fields = ("name", "enabled", "kind", "action", "workspace", "pipeline", "script")
 
 
+def _like(schedule: Schedule, kind: str) -> Timing:
+    """What of its timing a change to this kind leaves as it is."""
+    return timing_of(schedule) if kind == schedule.kind else Timing(kind, zone=schedule.zone)
+
+
 def _of(kind: type[Any], said: dict[str, Any], like: Any) -> Any:
     """A timing or a target of what was said, the rest as in ``like``."""
     names = {field.name for field in dataclass_fields(kind)}
@@ -281,7 +282,7 @@ class ScheduleView(APIView):
                 schedule=schedule,
                 by=by,
                 name=said.get("name", schedule.name),
-                timing=_of(Timing, said, timing_of(schedule)),
+                timing=_of(Timing, said, _like(schedule, said.get("kind", schedule.kind))),
                 target=_of(Target, said, target_of(schedule)),
                 missed=said.get("missed", schedule.missed),
             )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 from django.conf import settings
 from django.utils import timezone
@@ -14,7 +13,7 @@ from portal.core.errors import Invalid
 from portal.schedules.models import UNIT_SECONDS, Schedule
 from portal.schedules.times import BadTime, Cron, Interval, Once, Rule, instant, note, upcoming, zone_of
 
-_FARTHEST = timedelta(days=50 * 366)
+_YEARS = range(2000, 2100)
 _LONGEST = 366 * 86_400
 Kind = Schedule.Kind
 
@@ -31,58 +30,54 @@ class Timing:
     zone: str = "UTC"
 
     def settled(self) -> Timing:
-        """The same as it would be kept, if it is right; for comparing. Raises ``Invalid`` for an unknown zone."""
-        zone = self._zone()
+        """The same in the form that is kept, free of what its kind has no use for. Raises ``Invalid``."""
+        try:
+            zone = zone_of(self.zone)
+        except BadTime as error:
+            raise _refused("zone", str(error)) from error
         if self.kind == Kind.CRON:
             return Timing(Kind.CRON, expression=" ".join(self.expression.upper().split()), zone=self.zone)
+        if self.at is not None and self.at.year not in _YEARS:
+            raise _refused("at", f"A year from {_YEARS[0]} to {_YEARS[-1]}.")
         at = None if self.at is None else instant(self.at.replace(microsecond=0), zone)
         if self.kind == Kind.ONCE:
             return Timing(Kind.ONCE, at=at, zone=self.zone)
-        return replace(self, expression="", at=at)
-
-    def checked(self, now: datetime) -> Timing:
-        """The same in the form that is kept, free of what its kind has no use for. Raises ``Invalid``."""
-        zone = self._zone()
-        if self.kind == Kind.CRON:
-            found = self.settled()
-            _cron(found.expression, zone)
-            return found
         if self.kind == Kind.INTERVAL:
-            every, unit = self._interval()
-            anchor = self._at(zone, now) if self.at else now.replace(microsecond=0)
-            return Timing(Kind.INTERVAL, every=every, unit=unit, at=anchor, zone=self.zone)
-        if self.kind == Kind.ONCE:
-            return self._once(zone, now)
+            return replace(self, expression="", at=at)
         raise _refused("kind", "One of: " + ", ".join(Kind.values) + ".")
 
-    def _zone(self) -> ZoneInfo:
-        try:
-            return zone_of(self.zone)
-        except BadTime as error:
-            raise _refused("zone", str(error)) from error
+    def checked(self, now: datetime) -> Timing:
+        """The same, due at least once from ``now`` on; an interval is counted from then if from nothing else.
 
-    def _interval(self) -> tuple[int, str]:
+        Raises ``Invalid``.
+        """
+        found = self.settled()
+        if found.kind == Kind.CRON:
+            found._cron_check()
+        elif found.kind == Kind.INTERVAL:
+            found._interval_check()
+            found = replace(found, at=found.at or now.replace(microsecond=0))
+        elif found.at is None:
+            raise _refused("at", "Say the moment.")
+        elif found.at <= now:
+            there = now.astimezone(zone_of(found.zone))
+            raise _refused("at", f"This has passed: it is {there:%Y-%m-%d %H:%M:%S} there now.")
+        return found
+
+    def _cron_check(self) -> None:
+        if len(self.expression) > 200:
+            raise _refused("expression", "At most 200 characters.")
+        try:
+            Cron(self.expression, zone_of(self.zone))
+        except BadTime as error:
+            raise _refused("expression", str(error)) from error
+
+    def _interval_check(self) -> None:
         if self.unit not in UNIT_SECONDS:
             raise _refused("unit", "One of: " + ", ".join(UNIT_SECONDS) + ".")
         least: int = settings.LEAST_INTERVAL
         if self.every is None or not least <= self.every * UNIT_SECONDS[self.unit] <= _LONGEST:
-            plural = "" if least == 1 else "s"
-            raise _refused("every", f"From {least} second{plural} to 366 days.")
-        return self.every, self.unit
-
-    def _once(self, zone: ZoneInfo, now: datetime) -> Timing:
-        if self.at is None:
-            raise _refused("at", "Say the moment.")
-        at = self._at(zone, now)
-        if at <= now:
-            raise _refused("at", f"This has passed: it is {now.astimezone(zone):%Y-%m-%d %H:%M:%S} there now.")
-        return Timing(Kind.ONCE, at=at, zone=self.zone)
-
-    def _at(self, zone: ZoneInfo, now: datetime) -> datetime:
-        at = self.at or now
-        if abs(at.replace(tzinfo=UTC) - now) > _FARTHEST:
-            raise _refused("at", "At most 50 years from now.")
-        return instant(at.replace(microsecond=0), zone)
+            raise _refused("every", f"From {least} second{'' if least == 1 else 's'} to 366 days.")
 
     def rule(self) -> Rule:
         """The rule of what ``checked`` returned."""
@@ -95,15 +90,6 @@ class Timing:
 
 def _refused(field: str, why: str) -> Invalid:
     return Invalid("It cannot be scheduled like this.", code="bad_schedule", fields={field: why})
-
-
-def _cron(expression: str, zone: ZoneInfo) -> Cron:
-    if len(expression) > 200:
-        raise _refused("expression", "At most 200 characters.")
-    try:
-        return Cron(expression, zone)
-    except BadTime as error:
-        raise _refused("expression", str(error)) from error
 
 
 def timing_of(schedule: Schedule) -> Timing:

@@ -19,6 +19,10 @@ from portal.accounts.models import User
 from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
 from portal.pipelines.models import LogChunk, Pipeline, PipelineVersion, Run, Script, ScriptVersion, Step
+from portal.schedules.models import Schedule
+from portal.schedules.services import schedule_create
+from portal.schedules.targets import Target
+from portal.schedules.timing import Timing
 from portal.workspaces.models import Instance, Secret, TerraformLine, TerraformRun, Workspace
 from tests.people import api_of, browser_of
 
@@ -38,6 +42,10 @@ PERSONAL = {
     "scripts/",
     "scripts/new/",
     "runs/",
+    "schedules/",
+    "schedules/live/",
+    "schedules/new/",
+    "schedules/preview/",
     "account/",
     "account/name/",
     "account/ssh-keys/",
@@ -50,6 +58,8 @@ PERSONAL = {
     "api/v1/pipelines/",
     "api/v1/pipelines/validate/",
     "api/v1/pipelines/schema/",
+    "api/v1/schedules/",
+    "api/v1/schedules/preview/",
 }
 STREAMS = ("live/",)
 # Other people's code, with tests of its own: allauth acts on whoever is logged in, or on a secret from a mail.
@@ -104,6 +114,12 @@ def belongings(owner: User) -> dict[str, str]:
     )
     LogChunk.objects.create(step=step, execution=1, first=1, count=1, lines=[["out", 1.0, SECRET_WORD]])
     secret = Secret.objects.create(workspace=workspace, name="OF_ADA_ALONE", changed_at=timezone.now())
+    schedule = schedule_create(
+        owner=owner,
+        name=SECRET_WORD,
+        timing=Timing("cron", expression="* * * * *"),
+        target=Target("stop", workspace=workspace.pk),
+    )
     token, _ = api_token_add(owner=owner, name=SECRET_WORD)
     return {
         "workspace_id": workspace.pk,
@@ -114,6 +130,7 @@ def belongings(owner: User) -> dict[str, str]:
         "step_id": step.pk,
         "key_id": ssh_key_add(owner=owner, name=SECRET_WORD, public_key=KEY).pk,
         "token_id": str(token.pk),
+        "schedule_id": schedule.pk,
         "path": "a.txt",
         "secret_name": secret.name,
     }
@@ -149,6 +166,7 @@ def test_every_route_of_an_object_answers_404_to_an_outsider(outsider: User, bel
     assert Workspace.objects.get().state == "ready"
     assert Run.objects.get().cancel_requested_at is None
     assert Secret.objects.get().changed_by is None
+    assert Schedule.objects.get().enabled
 
 
 def test_every_other_route_is_known_and_shows_nothing_of_others(outsider: User, belongings: dict[str, str]) -> None:
