@@ -106,6 +106,13 @@ class TargetIn(serializers.Serializer[Any]):
     limits = serializers.DictField(
         child=serializers.IntegerField(), required=False, default=dict, help_text="For `script`, as for a run."
     )
+    secrets = serializers.ListField(
+        child=serializers.CharField(max_length=100),
+        required=False,
+        default=list,
+        max_length=50,
+        help_text="For `script`: names of the workspace's secrets that it is given.",
+    )
 
 
 class ScheduleIn(TimingIn, TargetIn):
@@ -156,6 +163,7 @@ class ScheduleOut(serializers.ModelSerializer[Schedule]):
     arguments = serializers.ListField(child=serializers.CharField())
     environment = serializers.DictField(child=serializers.CharField())
     limits = serializers.DictField(child=serializers.IntegerField())
+    secrets = serializers.ListField(child=serializers.CharField())
 
     class Meta:
         model = Schedule
@@ -181,6 +189,7 @@ class ScheduleOut(serializers.ModelSerializer[Schedule]):
             "arguments",
             "environment",
             "limits",
+            "secrets",
             "next_at",
             "last_fire",
             "created_at",

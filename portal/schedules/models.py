@@ -67,6 +67,7 @@ class Schedule(Identified):
     arguments = models.JSONField(default=list, blank=True)
     environment = models.JSONField(default=dict, blank=True)
     limits = models.JSONField(default=dict, blank=True)
+    secrets = models.JSONField(default=list, blank=True, help_text="The names of the secrets that the script is given.")
     next_at = models.DateTimeField(null=True, blank=True, db_index=True)
     last_due_at = models.DateTimeField(null=True, blank=True, help_text="No slot up to here is due any more.")
     last_fire = models.ForeignKey(

@@ -15,6 +15,7 @@ from portal.pipelines.selectors import pipeline_get, script_get, version_get
 from portal.pipelines.services import inputs_checked, run_create
 from portal.schedules.models import Schedule
 from portal.workspaces.models import Workspace
+from portal.workspaces.secrets import secrets_of
 from portal.workspaces.selectors import workspace_get
 from portal.workspaces.services import workspace_start, workspace_stop
 
@@ -37,6 +38,7 @@ class Target:
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, int] = field(default_factory=dict)
+    secrets: Sequence[str] = ()
 
     def checked(self, owner: User) -> dict[str, Any]:
         """The fields of a schedule, those that the action has no use for empty. Raises ``Invalid``, ``NotFound``,
@@ -51,6 +53,7 @@ class Target:
             "arguments": [],
             "environment": {},
             "limits": {},
+            "secrets": [],
         }
         if self.action == Action.PIPELINE:
             found["pipeline"] = pipeline_get(owner=owner, pipeline_id=self._named("pipeline"))
@@ -62,7 +65,7 @@ class Target:
         if self.action == Action.SCRIPT:
             found["script"] = script_get(owner=owner, script_id=self._named("script"))
             found["version"] = self.version
-            found |= self._script_inputs()
+            found |= self._script_inputs(found["workspace"])
         unsaved = Schedule(owner=owner, **found)
         if why := gone(unsaved):
             raise Conflict(why, code="target_gone", hint="Choose another one.")
@@ -78,12 +81,19 @@ class Target:
             raise Invalid("Say what is to be started.", fields={name: f"Choose a {name}."})
         return given
 
-    def _script_inputs(self) -> dict[str, Any]:
+    def _script_inputs(self, workspace: Workspace) -> dict[str, Any]:
         inputs_checked(self.arguments, self.environment, self.limits)
+        known = set(secrets_of(workspace).values_list("name", flat=True))
+        if missing := [name for name in self.secrets if name not in known]:
+            raise Invalid(
+                "The run cannot be started like this.",
+                fields={"secrets": f"{workspace.name} has no secret {missing[0][:100]}."},
+            )
         return {
             "arguments": list(self.arguments),
             "environment": dict(self.environment),
             "limits": dict(self.limits),
+            "secrets": list(dict.fromkeys(self.secrets)),
         }
 
 
@@ -111,6 +121,7 @@ def target_of(schedule: Schedule) -> Target:
         arguments=schedule.arguments,
         environment=schedule.environment,
         limits=schedule.limits,
+        secrets=schedule.secrets,
     )
 
 
@@ -165,6 +176,7 @@ def start(schedule: Schedule, *, due_at: datetime, newest: Newest) -> Started:
                 arguments=schedule.arguments,
                 environment=schedule.environment,
                 limits=schedule.limits,
+                secrets=schedule.secrets,
                 name=schedule.script.name,
                 via=Run.Via.SCHEDULE,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -103,6 +104,12 @@ class ScheduleForm(TimingForm):
         help_text="One <code>NAME=value</code> a line. Do not put passwords here.",
         widget=_lines(2, "LEVEL=info"),
     )
+    secrets = forms.CharField(
+        required=False,
+        max_length=6_000,
+        help_text="Names of the workspace's secrets that the script is given, with spaces between them.",
+        widget=forms.TextInput(attrs={"class": "mono", "placeholder": "API_KEY", "spellcheck": "false"}),
+    )
     missed = forms.ChoiceField(
         label="If Orca was not running then",
         choices=[(value, label.capitalize()) for value, label in Schedule.Missed.choices],
@@ -136,9 +143,13 @@ class ScheduleForm(TimingForm):
         """The same."""
         return _pairs(self.cleaned_data["environment"])
 
+    def clean_secrets(self) -> list[str]:
+        """The names."""
+        return str(self.cleaned_data["secrets"]).replace(",", " ").split()
+
     def target(self, *, limits: Mapping[str, int] | None = None) -> Target:
         """What was said, of a form that is valid."""
-        names = ("action", "pipeline", "parameters", "script", "version", "workspace", "arguments", "environment")
+        names = {field.name for field in fields(Target)} - {"limits"}
         return Target(**{name: self.cleaned_data[name] for name in names}, limits=limits or {})
 
 
@@ -168,6 +179,7 @@ def initial_of(schedule: Schedule) -> dict[str, Any]:
         "arguments": shlex.join(schedule.arguments),
         "parameters": _text(schedule.parameters),
         "environment": _text(schedule.environment),
+        "secrets": " ".join(schedule.secrets),
     }
 
 

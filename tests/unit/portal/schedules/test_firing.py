@@ -16,7 +16,7 @@ from portal.schedules.events import slot_not_run
 from portal.schedules.models import Fire, Schedule
 from portal.schedules.services import schedule_delete, schedule_disable, schedule_enable, schedule_run_now
 from portal.schedules.targets import Target
-from portal.workspaces.models import Workspace
+from portal.workspaces.models import Secret, Workspace
 
 from .conftest import NOON, Clock, ScheduleMaker
 
@@ -47,11 +47,18 @@ def test_a_slot_starts_a_run_and_is_written_down(clock: Clock, scheduled: Schedu
 def test_a_script_gets_what_was_written_down_for_it(
     clock: Clock, scheduled: ScheduleMaker, workspace: Workspace, script: Script
 ) -> None:
-    given: dict[str, Any] = {"arguments": ["--day", "a b"], "environment": {"LEVEL": "info"}, "limits": {"seconds": 7}}
+    Secret.objects.create(workspace=workspace, name="API_KEY", changed_at=clock.now)
+    given: dict[str, Any] = {
+        "secrets": ["API_KEY"],
+        "arguments": ["--day", "a b"],
+        "environment": {"LEVEL": "info"},
+        "limits": {"seconds": 7},
+    }
     scheduled("* * * * *", target=Target("script", workspace=workspace.pk, script=script.pk, version=1, **given))
     clock.move(minutes=1)
     firing.schedules_fire()
     step = Run.objects.get().steps.get()
+    assert step.secrets == ["API_KEY"]
     assert (step.arguments, step.environment, step.limits["seconds"]) == (["--day", "a b"], {"LEVEL": "info"}, 7)
 
 

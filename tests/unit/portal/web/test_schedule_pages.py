@@ -19,7 +19,7 @@ from portal.schedules.services import schedule_create
 from portal.schedules.targets import Target
 from portal.schedules.timing import Timing
 from portal.web.schedule_form import zones
-from portal.workspaces.models import Workspace
+from portal.workspaces.models import Secret, Workspace
 
 from .conftest import WorkspaceMaker, assert_no_inline
 
@@ -29,7 +29,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def workspace(workspace_made: WorkspaceMaker) -> Workspace:
     """Stopped: no cloud is asked for anything."""
-    return workspace_made("stopped")
+    found = workspace_made("stopped")
+    Secret.objects.create(workspace=found, name="API_KEY", changed_at=timezone.now())
+    return found
 
 
 @pytest.fixture
@@ -54,6 +56,7 @@ def typed(workspace: Workspace, version: ScriptVersion) -> dict[str, Any]:
         "workspace": workspace.pk,
         "arguments": "--day 'to day'",
         "environment": "LEVEL=info\n\nEMPTY=",
+        "secrets": "API_KEY, API_KEY",
         "kind": "cron",
         "expression": "30 2 * * *",
         "every": "1",
@@ -78,6 +81,7 @@ def test_a_schedule_is_made_changed_and_deleted(browser: Client, typed: dict[str
     made = Schedule.objects.get()
     assert answer.status_code == 302
     assert (made.arguments, made.environment) == (["--day", "to day"], {"LEVEL": "info", "EMPTY": ""})
+    assert made.secrets == ["API_KEY"]
     assert (made.expression, made.zone, made.missed, made.at) == ("30 2 * * *", "Europe/Berlin", "run_once", None)
 
     edit = reverse("schedule_edit", args=[made.pk])
@@ -112,6 +116,7 @@ def test_a_page_that_changes_a_name_keeps_what_no_page_shows(
         ({"kind": "once"}, "Say the moment"),
         ({"kind": "interval", "every": ""}, "366 days"),
         ({"environment": "nonsense"}, "is not like name=value"),
+        ({"secrets": "OTHER"}, "has no secret OTHER"),
         ({"arguments": "'open"}, "A quote is opened"),
         ({"name": ""}, "This field is required"),
         ({"script": "01hzzzzzzzzzzzzzzzzzzzzzzz"}, "Select a valid choice"),
@@ -150,11 +155,11 @@ def test_a_form_begins_with_what_one_came_from(browser: Client, version: ScriptV
     assert page.content.decode().count("selected") >= 2
 
 
-def test_a_page_shows_when_next_and_what_became_of_it(browser: Client, schedule: Schedule) -> None:
+def test_a_page_shows_when_next_and_what_became_of_it(
+    browser: Client, schedule: Schedule, workspace: Workspace
+) -> None:
     now = timezone.now()
-    run = Run.objects.create(
-        owner=schedule.owner, workspace_id=schedule.workspace_id, name="x", state="failed", via="schedule"
-    )
+    run = Run.objects.create(owner=schedule.owner, workspace=workspace, name="x", state="failed", via="schedule")
     Fire.objects.create(schedule=schedule, due_at=now, state="fired", run=run)
     Fire.objects.create(
         schedule=schedule,
