@@ -35,7 +35,6 @@ class TimingForm(forms.Form):
     )
     expression = forms.CharField(
         label="Cron expression",
-        required=False,
         max_length=200,
         initial="0 6 * * 1-5",
         help_text="Minute, hour, day of the month, month, day of the week: <code>*/15 * * * *</code> is every quarter"
@@ -47,7 +46,6 @@ class TimingForm(forms.Form):
     unit = forms.ChoiceField(label="Unit", required=False, choices=Schedule.Unit.choices, initial=Schedule.Unit.HOURS)
     at = forms.DateTimeField(
         label="Moment",
-        required=False,
         input_formats=[_LOCAL, "%Y-%m-%dT%H:%M"],
         help_text="On the clocks of the time zone below. An interval is counted from it; without it, from now.",
         widget=forms.DateTimeInput(format=_LOCAL, attrs={"type": "datetime-local", "step": 1}),
@@ -58,6 +56,15 @@ class TimingForm(forms.Form):
         initial="UTC",
         widget=forms.TextInput(attrs={"list": "zones", "autocomplete": "off", "spellcheck": "false"}),
     )
+
+    use_required_attribute = False  # browsers would wait for what is not shown
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.is_bound:
+            kind = self["kind"].value()
+            self.fields["expression"].required = kind == Schedule.Kind.CRON
+            self.fields["at"].required = kind == Schedule.Kind.ONCE
 
     def clean_at(self) -> Any:
         """What the clock of the chosen zone shows: without the zone that Django gives it."""

@@ -123,10 +123,11 @@ def spoken(seconds: float | None) -> str:
 
 @register.filter
 def clock(at: datetime, zone: str = "") -> str:
-    """``Sun 29 Mar 2026, 03:00:00 +02:00``, on the clocks of ``zone`` if that is given."""
+    """``Sun 29 Mar 2026, 03:00 +02:00``, on the clocks of ``zone`` if that is given; seconds where there are any."""
     shown = at.astimezone(ZoneInfo(zone)) if zone else at
+    seconds = f":{shown:%S}" if shown.second else ""
     offset = shown.isoformat()[-6:]
-    return f"{shown:%a %-d %b %Y, %H:%M:%S} {'' if offset == '+00:00' else offset}".strip()
+    return f"{shown:%a %-d %b %Y, %H:%M}{seconds} {'' if offset == '+00:00' else offset}".strip()
 
 
 @register.filter

@@ -145,7 +145,7 @@ def schedule(request: HttpRequest, schedule_id: str) -> HttpResponse:
 
 def _shown(request: HttpRequest, owner: User, schedule_id: str) -> dict[str, Any]:
     found = schedule_get(owner=owner, schedule_id=schedule_id)
-    page = Paginator(fires_of(found), _PAGE).get_page(request.GET.get("page"))
+    page = Paginator(fires_of(found).order_by("-due_at"), _PAGE).get_page(request.GET.get("page"))
     return {
         "schedule": found,
         "words": words_of(timing_of(found)),
