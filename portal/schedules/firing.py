@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from portal.core.errors import OrcaError
 from portal.core.live import publish_on_commit
+from portal.pipelines import dispatch
 from portal.pipelines.events import run_refused
 from portal.pipelines.models import OPEN, Pipeline
 from portal.schedules.events import slot_not_run
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 BATCH = 25
 # Between two batches others come to write: SQLite lets in whoever happens to ask just then.
 _PAUSE = 0.01
+_HELD = 10.0
 # What is late by less was not missed: a beat or a worker was started anew.
 LATE = timedelta(seconds=60)
 # A schedule whose earlier runs do not end starts no more of them than this.
@@ -42,11 +44,19 @@ _AWAY = "Orca was not running then."
 
 
 def schedules_fire() -> int:
-    """Fire every slot that is due, until none is; how many. A batch is one transaction."""
-    fired = 0
-    while count := _batch_fire():
-        fired += count
-        time.sleep(_PAUSE)
+    """Fire every slot that is due, until none is; how many. A batch is one transaction.
+
+    What was started is handed out when all of it is, or after ``_HELD`` seconds: else it would take from the very first
+    the processor that the others need to be fired.
+    """
+    fired, due = 0, True
+    while due:
+        until = time.monotonic() + _HELD
+        with dispatch.releases_gathered():
+            while due and time.monotonic() < until:
+                count = _batch_fire()
+                fired, due = fired + count, count > 0
+                time.sleep(_PAUSE if due else 0)
     return fired
 
 

@@ -61,7 +61,7 @@ def _fires(lab: Lab, name: str, count: int) -> list[dict[str, Any]]:
             rows += [row for row in page["results"] if row["name"].startswith(name)]
             if not page["next"]:
                 break
-            page = lab.person.get(page["next"])
+            page = lab.person.ask("GET", page["next"])
         fires = [row["last_fire"] for row in rows if row["last_fire"]]
         if len(fires) == count:
             return fires

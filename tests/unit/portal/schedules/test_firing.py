@@ -357,3 +357,17 @@ def test_history_does_not_grow_for_ever(clock: Clock, scheduled: ScheduleMaker) 
     clock.move(days=firing.FIRES_KEPT.days - 0.5)
     assert firing.fires_forget() == 2
     assert schedule.fires.count() == 1
+
+
+def test_what_many_schedules_start_is_handed_out_once_all_have_fired(
+    clock: Clock, scheduled: ScheduleMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(firing.BATCH + 1):
+        scheduled("* * * * *", name=f"schedule {number}")
+    seen: list[int] = []
+    monkeypatch.setattr(
+        "portal.pipelines.dispatch._slots", lambda workspace: seen.append(Run.objects.count()) or (0, 0)
+    )
+    clock.move(minutes=1)
+    firing.schedules_fire()
+    assert seen == [firing.BATCH + 1]

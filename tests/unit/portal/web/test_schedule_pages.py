@@ -10,6 +10,7 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from portal.accounts.models import User
 from portal.pipelines.models import Run, Script, ScriptVersion
@@ -22,6 +23,7 @@ from portal.web.schedule_form import zones
 from portal.workspaces.models import Secret, Workspace
 
 from .conftest import WorkspaceMaker, assert_no_inline
+from .test_query_counts import queries
 
 pytestmark = pytest.mark.django_db
 
@@ -219,3 +221,39 @@ def test_the_list_and_the_workspace_show_what_comes(browser: Client, schedule: S
 
 def test_the_zones_that_are_offered_are_ones_that_can_be_chosen() -> None:
     assert {"UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires"} <= set(zones())
+
+
+def test_no_page_and_no_list_asks_more_often_for_more(
+    browser: Client, api: APIClient, owner: User, schedule: Schedule, workspace: Workspace, version: ScriptVersion
+) -> None:
+    pages = [
+        reverse("schedule_list"),
+        reverse("schedule", args=[schedule.pk]),
+        reverse("workspace", args=[workspace.pk]),
+    ]
+    lists = [reverse("api_schedules"), reverse("api_schedule_fires", args=[schedule.pk])]
+
+    def asked() -> dict[str, int]:
+        return {page: len(queries(browser, page)) for page in pages} | {
+            address: len(queries(api, address)) for address in lists
+        }
+
+    def grow(first: int, last: int) -> None:
+        for number in range(first, last):
+            other = schedule_create(
+                owner=owner,
+                name=f"other {number}",
+                timing=Timing("interval", every=1, unit="days"),
+                target=Target("script", workspace=workspace.pk, script=version.script_id),
+            )
+            for of in (schedule, other):
+                run = Run.objects.create(owner=owner, workspace=workspace, name="x", state="failed", via="schedule")
+                due_at = timezone.now() - timedelta(days=number)
+                fire = Fire.objects.create(schedule=of, due_at=due_at, state="fired", run=run)
+                Schedule.objects.filter(pk=of.pk).update(last_fire=fire)
+
+    grow(0, 2)
+    few = asked()
+    grow(2, 20)
+    assert asked() == few
+    assert max(few.values()) <= 14, few
