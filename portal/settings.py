@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "portal.workspaces",
     "portal.pipelines",
     "portal.notices",
+    "portal.schedules",
     "portal.web",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -254,7 +255,7 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "portal.schedules.beat:Scheduler"  # django-celery-beat's, driven by one beat at a time
 # What is not begun when the next one is due need not be: a worker that was away for long finds one of each.
 CELERY_BEAT_SCHEDULE = {
     name: {"task": task, "schedule": float(seconds), "options": {"expire_seconds": seconds}}
@@ -266,10 +267,16 @@ CELERY_BEAT_SCHEDULE = {
         ("notices", "portal.notices.tasks.notices_send", 5),
         ("absences", "portal.notices.tasks.absences_note", 30),
         ("notices-forget", "portal.notices.tasks.notices_forget", 3_600),
+        ("schedules", "portal.schedules.tasks.schedules_check", 60),
+        ("fires", "portal.schedules.tasks.fires_forget", 3_600),
         ("records", "portal.pipelines.tasks.records_forget", 3_600),
         ("housekeeping", "portal.core.tasks.housekeeping", 3_600),
     )
 }
+
+# --- schedules ----------------------------------------------------------------------------------------------------
+MAX_SCHEDULES = env.number("ORCA_MAX_SCHEDULES", 1_000, least=0, most=100_000)
+LEAST_INTERVAL = env.number("ORCA_LEAST_INTERVAL", 1, least=1, most=86_400)
 
 # --- cloud -------------------------------------------------------------------------------------------------------
 # boto3 and Terraform read AWS_ENDPOINT_URL and the credentials from the environment themselves.

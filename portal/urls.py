@@ -25,6 +25,7 @@ api = [
         "pipelines.api",
         "pipelines.pipelines_api",
         "notices.api",
+        "schedules.api",
     )
     if find_spec(f"portal.{module}")
 ]

@@ -11,6 +11,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from itertools import groupby
 from typing import TypeVar
@@ -64,11 +66,33 @@ class Pace:
 pace = Pace()
 
 
+_gathered: ContextVar[set[str] | None] = ContextVar("gathered", default=None)
+
+
+@contextmanager
+def releases_gathered() -> Iterator[None]:
+    """Within, nothing is handed out; at the end each workspace hands out once: for whoever starts many runs in a row.
+
+    Should that be killed meanwhile, the sweep hands out.
+    """
+    found: set[str] = set()
+    token = _gathered.set(found)
+    try:
+        yield
+    finally:
+        _gathered.reset(token)
+        for workspace in Workspace.objects.filter(pk__in=found).select_related("cloud_account"):
+            steps_release(workspace=workspace)
+
+
 def steps_release(*, workspace: Workspace) -> int:
     """Hand steps from the backlog to the outbox, the oldest first, as far as the slots reach; how many.
 
     The messages are sent when the transaction is through; what cannot be sent then, the sweep sends.
     """
+    if (gathered := _gathered.get()) is not None:
+        gathered.add(workspace.pk)
+        return 0
     with transaction.atomic():
         slots, instances = _slots(workspace)
         ended = pace.of(workspace.pk)

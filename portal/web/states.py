@@ -57,6 +57,17 @@ INSTANCE = {
     "stopped": Look("Stopped", "off", "pause-circle-fill"),
     "terminated": Look("Terminated", "off", "slash-circle-fill"),
 }
+FIRE = {
+    "fired": Look("Started", "good", "check-circle-fill"),
+    "missed": Look("Missed", "warn", "exclamation-triangle-fill"),
+    "refused": Look("Refused", "bad", "slash-circle-fill"),
+    "failed": Look("Failed", "bad", "x-circle-fill"),
+}
+SCHEDULE = {
+    "on": Look("On", "good", "clock"),
+    "off": Look("Off", "off", "pause-circle-fill"),
+    "over": Look("Over", "off", "check-lg"),
+}
 ACTION = {
     "create": Look("add", "good", "plus-lg"),
     "update": Look("change", "warn", "pencil"),
@@ -75,12 +86,21 @@ NOTIFICATION = {
     "off": Look("Off", "off", "pause-circle-fill"),
     "failed": Look("The last one did not arrive", "warn", "exclamation-triangle-fill"),
 }
-_KINDS = {"run": RUN, "workspace": WORKSPACE, "terraform": TERRAFORM, "instance": INSTANCE, "action": ACTION}
-_KINDS |= {"notice": NOTICE, "notification": NOTIFICATION}
+_KINDS = {
+    "run": RUN,
+    "workspace": WORKSPACE,
+    "terraform": TERRAFORM,
+    "instance": INSTANCE,
+    "action": ACTION,
+    "fire": FIRE,
+    "schedule": SCHEDULE,
+    "notice": NOTICE,
+    "notification": NOTIFICATION,
+}
 
 
 def look_of(kind: str, state: str) -> Look:
-    """The look of a state of a run (also a step), workspace, Terraform run, instance, planned action or notice."""
+    """The look of a state of a run (also a step), workspace, Terraform run, instance, action, schedule, slot or notice."""
     return _KINDS[kind].get(state, _UNKNOWN)
 
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from portal.web.views import account, dashboard, notifications, runs, scripts, secrets, terraform_runs, workspaces
+from portal.web.views import (
+    account,
+    dashboard,
+    notifications,
+    runs,
+    schedules,
+    scripts,
+    secrets,
+    terraform_runs,
+    workspaces,
+)
 from portal.web.views.health import healthz
 
 _workspace = "workspaces/<slug:workspace_id>/"
 _terraform = "terraform-runs/<slug:run_id>/"
 _script = "scripts/<slug:script_id>/"
+_schedule = "schedules/<slug:schedule_id>/"
 _run = "runs/<slug:run_id>/"
 _notification = "notifications/<slug:notification_id>/"
 _step = _run + "steps/<slug:step_id>/"
@@ -41,6 +52,17 @@ urlpatterns: list[URLPattern] = [
     path(_script + "upload/", scripts.script_upload, name="script_upload"),
     path(_script + "archive/", scripts.script_archive, name="script_archive"),
     path(_script + "run/", scripts.script_run, name="script_run"),
+    path("schedules/", schedules.schedule_list, name="schedule_list"),
+    path("schedules/live/", schedules.schedule_list_live, name="schedule_list_live"),
+    path("schedules/new/", schedules.schedule_new, name="schedule_new"),
+    path("schedules/preview/", schedules.schedule_preview, name="schedule_preview"),
+    path(_schedule, schedules.schedule, name="schedule"),
+    path(_schedule + "live/", schedules.schedule_live, name="schedule_live"),
+    path(_schedule + "edit/", schedules.schedule_edit, name="schedule_edit"),
+    path(_schedule + "enable/", schedules.schedule_enable, name="schedule_enable"),
+    path(_schedule + "disable/", schedules.schedule_disable, name="schedule_disable"),
+    path(_schedule + "run/", schedules.schedule_run, name="schedule_run"),
+    path(_schedule + "delete/", schedules.schedule_delete, name="schedule_delete"),
     path("runs/", runs.run_list, name="run_list"),
     path(_run, runs.run, name="run"),
     path(_run + "live/", runs.run_live, name="run_live"),

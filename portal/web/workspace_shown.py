@@ -11,6 +11,7 @@ from portal.accounts.models import User
 from portal.accounts.selectors import ssh_keys_of
 from portal.pipelines.models import OPEN
 from portal.pipelines.selectors import runs_listed
+from portal.schedules.selectors import schedules_in
 from portal.web.states import WORKSPACE_WORDS
 from portal.web.terraform_shown import Progress, progress_of
 from portal.workspaces.models import Instance, TerraformRun, Workspace
@@ -73,6 +74,7 @@ def workspace_shown(owner: User, workspace_id: str) -> dict[str, Any]:
         "can_lend": workspace.ready_at is not None and workspace.state not in {State.DESTROYING, State.DESTROYED},
         "secrets": list(secrets_of(workspace)),
         "runs": runs,
+        "schedules": list(schedules_in(workspace)[:6]),
         "busy": sum(run.state in OPEN for run in runs),
     }
 

@@ -17,7 +17,19 @@ from pathlib import Path
 from scripts.orca.paths import ROOT
 
 # An app may import those before it. The gateways know the errors in core and nothing else of the portal.
-LAYERS = ("core", "accounts", "clouds", "workspaces", "pipelines", "notices", "jobs", "fleets", "usage", "web")
+LAYERS = (
+    "core",
+    "accounts",
+    "clouds",
+    "workspaces",
+    "pipelines",
+    "schedules",
+    "notices",
+    "jobs",
+    "fleets",
+    "usage",
+    "web",
+)
 MESSAGES = "agents.orca_agent.protocol"
 VENDORS = frozenset({"python_terraform", "boto3", "botocore"})
 _SETUP = frozenset({"settings", "env", "urls", "asgi", "celery"})

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django import forms, template
 from django.conf import settings
@@ -119,6 +120,15 @@ def spoken(seconds: float | None) -> str:
     if whole < 86_400:
         return f"{whole // 3_600} h {whole % 3_600 // 60} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3_600} h"
+
+
+@register.filter
+def clock(at: datetime, zone: str = "") -> str:
+    """``Sun 29 Mar 2026, 03:00 +02:00``, on the clocks of ``zone`` if that is given; seconds where there are any."""
+    shown = at.astimezone(ZoneInfo(zone)) if zone else at
+    seconds = f":{shown:%S}" if shown.second else ""
+    offset = shown.isoformat()[-6:]
+    return f"{shown:%a %-d %b %Y, %H:%M}{seconds} {'' if offset == '+00:00' else offset}".strip()
 
 
 @register.filter

@@ -22,7 +22,7 @@ from portal.workspaces import services
 from portal.workspaces.models import Workspace
 from portal.workspaces.selectors import cloud_address, workspace_get
 
-PARTS = ("head", "progress", "connect", "instances", "secrets_panel", "runs", "history")
+PARTS = ("head", "progress", "connect", "instances", "secrets_panel", "runs", "schedules", "history")
 
 
 @login_required

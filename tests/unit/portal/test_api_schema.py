@@ -30,6 +30,9 @@ from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
 from portal.notices.models import Notice, Subscription
 from portal.pipelines.models import Run, Script, ScriptVersion, Step
+from portal.schedules.services import schedule_create, schedule_run_now
+from portal.schedules.targets import Target
+from portal.schedules.timing import Timing
 from portal.workspaces.models import TerraformLine, TerraformRun
 from portal.workspaces.secrets import secret_put
 from tests.unit.portal.pipelines.conftest import Agent, ready_workspace
@@ -99,6 +102,13 @@ def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_call
     notice = Notice.objects.create(
         subscription=told, kind="failure", event="x", run=run, subject="hello failed", give_up_at=timezone.now()
     )
+    schedule = schedule_create(
+        owner=owner,
+        name="nightly",
+        timing=Timing("cron", expression="30 2 * * *"),
+        target=Target("script", workspace=workspace.pk, script=script.pk),
+    )
+    schedule_run_now(schedule=schedule, by=owner)
     token, text = api_token_add(owner=owner, name="test")
     return {
         "workspace": workspace.pk,
@@ -106,6 +116,7 @@ def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_call
         "run": run.pk,
         "step": step.pk,
         "terraform_run": built.pk,
+        "schedule": schedule.pk,
         "key": ssh_key_add(owner=owner, name="laptop", public_key=KEY).pk,
         "token": str(token.id),
         "notification": told.pk,

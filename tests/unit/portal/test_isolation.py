@@ -20,6 +20,10 @@ from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
 from portal.notices.models import Notice, Subscription
 from portal.pipelines.models import LogChunk, Pipeline, PipelineVersion, Run, Script, ScriptVersion, Step
+from portal.schedules.models import Schedule
+from portal.schedules.services import schedule_create
+from portal.schedules.targets import Target
+from portal.schedules.timing import Timing
 from portal.workspaces.models import Instance, Secret, TerraformLine, TerraformRun, Workspace
 from tests.people import api_of, browser_of
 
@@ -41,6 +45,10 @@ PERSONAL = {
     "runs/",
     "notifications/",
     "notifications/new/",
+    "schedules/",
+    "schedules/live/",
+    "schedules/new/",
+    "schedules/preview/",
     "account/",
     "account/name/",
     "account/ssh-keys/",
@@ -54,6 +62,8 @@ PERSONAL = {
     "api/v1/pipelines/validate/",
     "api/v1/pipelines/schema/",
     "api/v1/notifications/",
+    "api/v1/schedules/",
+    "api/v1/schedules/preview/",
 }
 STREAMS = ("live/",)
 # Other people's code, with tests of its own: allauth acts on whoever is logged in, or on a secret from a mail.
@@ -112,6 +122,12 @@ def belongings(owner: User) -> dict[str, str]:
     notice = Notice.objects.create(
         subscription=told, kind="failure", event="x", run=run, subject=SECRET_WORD, give_up_at=timezone.now()
     )
+    schedule = schedule_create(
+        owner=owner,
+        name=SECRET_WORD,
+        timing=Timing("cron", expression="* * * * *"),
+        target=Target("stop", workspace=workspace.pk),
+    )
     token, _ = api_token_add(owner=owner, name=SECRET_WORD)
     return {
         "workspace_id": workspace.pk,
@@ -124,6 +140,7 @@ def belongings(owner: User) -> dict[str, str]:
         "token_id": str(token.pk),
         "notification_id": told.pk,
         "delivery_id": notice.pk,
+        "schedule_id": schedule.pk,
         "path": "a.txt",
         "secret_name": secret.name,
     }
@@ -159,6 +176,7 @@ def test_every_route_of_an_object_answers_404_to_an_outsider(outsider: User, bel
     assert Workspace.objects.get().state == "ready"
     assert Run.objects.get().cancel_requested_at is None
     assert Secret.objects.get().changed_by is None
+    assert Schedule.objects.get().enabled
 
 
 def test_every_other_route_is_known_and_shows_nothing_of_others(outsider: User, belongings: dict[str, str]) -> None:
