@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Final, List, Protocol, Sequence, TypeVar
+from typing import Callable, Final, List, Protocol, Sequence, Set, TypeVar
 from urllib.parse import urlsplit
 
 from agents.orca_agent.cloud.bucket import Bucket, Links
@@ -66,6 +66,8 @@ def fetch(inputs: Sequence[Input], folder: Path, bucket: Bucket, links: Links, *
     who may pass through to ``folder``. Raises `StepFailed`.
     """
     found = _at_once([partial(_sources, given, bucket, links, check) for given in inputs], check)
+    for given, some in zip(inputs, found):
+        _require(given, {source.path for source in some})
     sources = [source for some in found for source in some]
     total = sum(source.size for source in sources)
     if len(sources) > MAX_FILES:
@@ -114,6 +116,12 @@ def _sources(given: Input, bucket: Bucket, links: Links, check: Check) -> List[S
         if isinstance(error, Missing) and given.manifest:
             raise _failed(f"The list of what step {given.step} has left is not there.") from error
         raise _failed(f"What step {given.step} has left cannot be listed: {error}") from error
+
+
+def _require(given: Input, there: Set[str]) -> None:
+    missing = [path for path in given.files if path not in there]
+    if missing:
+        raise _failed(f"Step {given.step} has left no {', '.join(map(repr, missing[:10]))}, which this step needs.")
 
 
 def _stored(given: Input, bucket: Bucket, check: Check) -> List[Source]:
