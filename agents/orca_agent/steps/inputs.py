@@ -7,6 +7,7 @@ breaks, a part is asked for again, not the file.
 
 from __future__ import annotations
 
+import io
 import os
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ AT_ONCE: Final = 8
 PART: Final = 16 * 1024 * 1024
 MAX_FILES: Final = 100_000
 MAX_URL: Final = 8_192
+MAX_MANIFEST: Final = 64 * 1024 * 1024  # ten thousand links of temporary credentials are 20
 MAX_NAME: Final = 255  # bytes, of Linux
 LOOK_EVERY: Final = 0.1
 MB: Final = 1024 * 1024
@@ -150,7 +152,9 @@ def _listed(given: Input, bucket: Bucket, links: Links) -> List[Source]:
         path = fields.text("path", limit=MAX_PATH)
         return Source(given.step, path, fields.integer("size"), partial(links.fetch, url))
 
-    document = load_object(bucket.get(given.manifest).body, "manifest")
+    body = io.BytesIO()
+    bucket.download(given.manifest, body, limit=MAX_MANIFEST)
+    document = load_object(body.getvalue(), "manifest")
     return list(document.objects("files", source, limit=MAX_FILES))
 
 

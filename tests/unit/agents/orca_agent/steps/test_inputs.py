@@ -209,6 +209,11 @@ def test_a_manifest_that_is_none_or_not_there_is_told(tmp_path: Path) -> None:
     assert refusal(tmp_path, MemoryBucket(), MANIFEST) == "The list of what step far has left is not there."
 
 
+def test_a_manifest_of_ten_thousand_files_is_read(tmp_path: Path) -> None:
+    links = [{"path": f"d/{n}", "size": 0, "url": f"https://b.example/{n}?{'x' * 2_000}"} for n in range(10_000)]
+    assert len(fetched(tmp_path, manifest_of(*links), [MANIFEST])) == 10_000
+
+
 def test_names_in_a_manifest_do_not_lead_out_either(tmp_path: Path) -> None:
     bucket = manifest_of({"path": "../x", "size": 1, "url": "https://b.example/a"})
     assert "cannot be a file here" in refusal(tmp_path, bucket, MANIFEST)
