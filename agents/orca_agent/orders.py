@@ -23,6 +23,7 @@ VERSION: Final = 1
 MAX_TASKS: Final = 100
 MAX_PATH: Final = 1_024
 MAX_INPUTS: Final = 1_000
+MAX_FILES_NAMED: Final = 100
 MAX_SECRETS: Final = 50
 RUNTIMES: Final = frozenset({"python", "shell"})
 
@@ -61,11 +62,13 @@ class Input:
 
     It lies under ``prefix`` in the workspace's own bucket, or in another workspace's: then ``manifest`` is the key, in
     the own bucket, of an object ``{"files": [{"path", "size", "url"}]}``. With neither, it is an empty folder.
+    ``files`` are paths that must be there; what else there is comes too.
     """
 
     step: str
     prefix: str = ""
     manifest: str = ""
+    files: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def _input(fields: Fields) -> Input:
         relative_path(prefix[:-1], fields.where + ".prefix")
     if manifest:
         relative_path(manifest, fields.where + ".manifest")
-    return Input(step, prefix, manifest)
+    return Input(step, prefix, manifest, fields.texts("files", limit=MAX_FILES_NAMED, length=MAX_PATH))
 
 
 def _script(fields: Fields) -> Script:

@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from agents.orca_agent import protocol
 from portal.accounts.current import current_user
 from portal.accounts.models import User
 from portal.core.idempotency import idempotent
@@ -214,6 +215,13 @@ class RunIn(serializers.Serializer[Any]):
     )
     environment = serializers.DictField(
         child=serializers.CharField(allow_blank=True, trim_whitespace=False), required=False, default=dict
+    )
+    secrets = serializers.ListField(
+        child=serializers.CharField(max_length=100),
+        required=False,
+        default=list,
+        max_length=protocol.MAX_SECRETS,
+        help_text="Names of secrets of the workspace, given as environment variables and as files in $ORCA_SECRETS.",
     )
     limits = serializers.DictField(
         child=serializers.IntegerField(),

@@ -19,7 +19,11 @@ _LINKED_SECONDS = 3_600
 def inputs_of(step: Step, attempt: int) -> tuple[protocol.Input, ...]:
     """The inputs that a step's task names; links into other workspaces are made now. Raises ``CloudFault``."""
     givers = _givers(step)
-    return tuple(_input(step, attempt, givers[given["step"]]) for given in step.inputs if given["step"] in givers)
+    return tuple(
+        _input(step, attempt, givers[given["step"]], tuple(given["files"]))
+        for given in step.inputs
+        if given["step"] in givers
+    )
 
 
 def lacking(step: Step) -> list[str]:
@@ -45,16 +49,18 @@ def _left(giver: Step, file: str) -> bool:
     return giver.outputs_truncated or any(output["path"] == file for output in giver.outputs)
 
 
-def _input(step: Step, attempt: int, giver: Step) -> protocol.Input:
+def _input(step: Step, attempt: int, giver: Step, files: tuple[str, ...]) -> protocol.Input:
+    if not giver.outputs_truncated:
+        files = ()  # what must be there is: see ``lacking``; of a longer list only the agent sees all
     if not giver.outputs and not giver.outputs_truncated:
         return protocol.Input(giver.key)
     if giver.workspace_id == step.workspace_id:
-        return protocol.Input(giver.key, prefix=giver.object_key("output/"))
+        return protocol.Input(giver.key, prefix=giver.object_key("output/"), files=files)
     manifest = f"control/inputs/{step.run_id}/{step.pk}/{attempt}/{giver.key}.json"
     body = json.dumps({"files": list(_links(giver))}).encode()
     account = account_handle(step.workspace.cloud_account)
     aws_storage.put_bytes(account, step.workspace.bucket, manifest, body, "application/json")
-    return protocol.Input(giver.key, manifest=manifest)
+    return protocol.Input(giver.key, manifest=manifest, files=files)
 
 
 def _links(giver: Step) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils import timezone
 
+from agents.orca_agent import protocol
 from portal.accounts.models import User
 from portal.clouds.services import account_handle
 from portal.core.audit import audit
@@ -26,6 +27,7 @@ from portal.pipelines.progress import run_settle
 from portal.pipelines.selectors import log_lines, pipelines_using
 from portal.workspaces.control import control_changed
 from portal.workspaces.models import Workspace
+from portal.workspaces.secrets import secrets_missing
 
 MOST_ARGUMENTS = 200
 MOST_CHARACTERS = 10_000
@@ -124,9 +126,13 @@ def run_create(
     via: str = Run.Via.PAGE,
     again_of: Run | None = None,
 ) -> Run:
-    """Accept a run. From here on it ends in a final state, whatever dies. Raises ``Invalid``, ``Conflict``."""
+    """Accept a run. From here on it ends in a final state, whatever dies. Raises ``Invalid``, ``Conflict``.
+
+    ``secrets`` are names; the workspace must have them.
+    """
     checked = inputs_checked(arguments, environment or {}, limits or {})
     workspace_require(workspace)
+    secrets_require(workspace, secrets)
     title = " ".join(name.split())[:120] or version.script.name
     with transaction.atomic():
         run = Run.objects.create(
@@ -138,7 +144,8 @@ def run_create(
             requested_by=owner,
             again_of=again_of,
         )
-        Step.objects.create(run=run, workspace=workspace, name=title, version=version, secrets=list(secrets), **checked)
+        named = list(dict.fromkeys(secrets))
+        Step.objects.create(run=run, workspace=workspace, name=title, version=version, secrets=named, **checked)
         audit("run.create", run, by=owner, workspace=workspace.pk, version=version.pk, via=str(via))
         dispatch.steps_release(workspace=workspace)
         publish_on_commit(f"owner:{owner.pk}", f"workspace:{workspace.pk}")
@@ -152,6 +159,19 @@ def workspace_require(workspace: Workspace) -> None:
             f"The workspace {workspace.name} is {workspace.state} and takes no runs.",
             code="workspace_not_usable",
             hint="Apply it again, or choose another workspace.",
+        )
+
+
+def secrets_require(workspace: Workspace, names: Sequence[str]) -> None:
+    """Raises ``Invalid`` where a workspace lacks secrets of these names, or they are more than a step may have."""
+    if len(names) > protocol.MAX_SECRETS:
+        raise Invalid("These are too many secrets.", fields={"secrets": f"at most {protocol.MAX_SECRETS}"})
+    if names and (missing := secrets_missing(workspace=workspace, names=names)):
+        raise Invalid(
+            f"The workspace {workspace.name} has no secret {', '.join(name[:100] for name in missing)}.",
+            code="secret_missing",
+            hint="Add it on the workspace's page.",
+            fields={"secrets": "not in this workspace"},
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -168,6 +168,9 @@ class RunForm(forms.Form):
     name = forms.CharField(
         label="Name of this run", required=False, max_length=120, help_text="To tell it from others. Else the script's."
     )
+    secrets = forms.MultipleChoiceField(
+        required=False, widget=forms.CheckboxSelectMultiple(attrs={"class": "form-check-input"})
+    )
     seconds = forms.IntegerField(label="Longest time, in seconds", required=False)
     memory_mb = forms.IntegerField(label="Memory, in MB", required=False)
     output_mb = forms.IntegerField(label="Output, in MB", required=False)
@@ -175,13 +178,21 @@ class RunForm(forms.Form):
     log_mb = forms.IntegerField(label="Log, in MB", required=False)
 
     def __init__(
-        self, *args: Any, workspaces: Iterable[Workspace], versions: Iterable[ScriptVersion], **kwargs: Any
+        self,
+        *args: Any,
+        workspaces: Sequence[Workspace],
+        versions: Iterable[ScriptVersion],
+        secrets: Mapping[str, Collection[str]],
+        **kwargs: Any,
     ) -> None:
+        """``secrets`` are names, and the ids of the workspaces that have each."""
         super().__init__(*args, **kwargs)
         _choose(
             self.fields["workspace"], [(w.pk, f"{w.name} ({WORKSPACE[w.state].label.lower()})") for w in workspaces]
         )
         _choose(self.fields["version"], [(v.number, f"Version {v.number}, {v.entrypoint}") for v in versions])
+        _choose(self.fields["secrets"], [(name, _where(name, having, workspaces)) for name, having in secrets.items()])
+        self.fields["secrets"].initial = []
         for key, (default, least, most) in LIMITS.items():
             limit = self.fields[key]
             limit.widget.attrs |= {"placeholder": str(default), "min": least, "max": most}
@@ -217,6 +228,13 @@ class RunForm(forms.Form):
     def limits(self) -> dict[str, int]:
         """The limits that were given."""
         return {key: self.cleaned_data[key] for key in LIMITS if self.cleaned_data.get(key) is not None}
+
+
+def _where(name: str, having: Collection[str], workspaces: Sequence[Workspace]) -> str:
+    """A secret's name, and the workspaces that have it where not all have."""
+    if len(having) == len(workspaces):
+        return name
+    return f"{name} ({', '.join(w.name for w in workspaces if w.pk in having)})"
 
 
 def _choose(field: forms.Field, choices: list[tuple[Any, str]]) -> None:

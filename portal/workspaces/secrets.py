@@ -7,6 +7,7 @@ between, nothing lies in the cloud of which Orca does not know.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -105,10 +106,19 @@ def secret_delete(*, workspace: Workspace, name: str, by: User) -> None:
             publish_on_commit(f"workspace:{workspace.pk}")
 
 
-def secrets_missing(*, workspace: Workspace, names: list[str]) -> list[str]:
+def secrets_missing(*, workspace: Workspace, names: Sequence[str]) -> list[str]:
     """Those of the names that the workspace has no secret of."""
     there = set(secrets_of(workspace).filter(name__in=names).values_list("name", flat=True))
-    return [name for name in names if name not in there]
+    return [name for name in dict.fromkeys(names) if name not in there]
+
+
+def secrets_by_name(workspaces: Iterable[Workspace]) -> dict[str, set[str]]:
+    """The names of all secrets of some workspaces, in their order, and the ids of those that have each."""
+    found: dict[str, set[str]] = {}
+    stored = Secret.objects.filter(workspace__in=list(workspaces), changed_at__isnull=False).order_by("name")
+    for name, workspace_id in stored.values_list("name", "workspace_id"):
+        found.setdefault(name, set()).add(workspace_id)
+    return found
 
 
 def secrets_delete_all(*, workspace: Workspace) -> int:

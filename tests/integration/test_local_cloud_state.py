@@ -100,6 +100,9 @@ def test_everything_is_there_again_after_a_crash_and_after_a_stop(cloud: Cloud) 
     iam.create_role(RoleName="kept", AssumeRolePolicyDocument=TRUST)
     sts = cloud.client("sts").assume_role(RoleArn=f"arn:aws:iam::{PLATFORM}:role/kept", RoleSessionName="test")
     cloud.client("ssm").put_parameter(Name="/kept", Value="1", Type="String")
+    secrets = cloud.client("secretsmanager")
+    secrets.create_secret(Name="kept/SECRET", SecretString="1")
+    secrets.put_secret_value(SecretId="kept/SECRET", SecretString="2")
     cloud.client("dynamodb").create_table(
         TableName="kept",
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -138,6 +141,7 @@ def test_everything_is_there_again_after_a_crash_and_after_a_stop(cloud: Cloud) 
         session = cloud.client_with("sts", keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
         assert session.get_caller_identity()["Arn"].endswith("assumed-role/kept/test")
         assert cloud.client("ssm").get_parameter(Name="/kept")["Parameter"]["Value"] == "1"
+        assert secrets.get_secret_value(SecretId="kept/SECRET")["SecretString"] == "2"
         assert cloud.client("dynamodb").list_tables()["TableNames"] == ["kept"]
     rest = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
     assert [one["Body"] for one in rest] == ["1", "2"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from html import unescape
 from typing import Dict, Final, Iterator, Mapping, Optional, Protocol
 from urllib.parse import unquote_plus
 
@@ -100,7 +99,7 @@ class S3Bucket:
                 yield Listed(unquote_plus(_value(entry, "Key")), int(_value(entry, "Size")))
             if b"<IsTruncated>true</IsTruncated>" not in document:
                 return
-            query["continuation-token"] = unescape(_value(document, "NextContinuationToken"))
+            query["continuation-token"] = _value(document, "NextContinuationToken").replace("&amp;", "&")
 
     def fetch(self, key: str, into: Target, *, start: int, length: int) -> int:
         return fetch_part(self._client, self.url(key), into, start=start, length=length)

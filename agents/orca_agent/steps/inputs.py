@@ -7,12 +7,13 @@ breaks, a part is asked for again, not the file.
 
 from __future__ import annotations
 
+import io
 import os
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, Final, List, Protocol, Sequence, TypeVar
+from typing import Callable, Final, List, Protocol, Sequence, Set, TypeVar
 from urllib.parse import urlsplit
 
 from agents.orca_agent.cloud.bucket import Bucket, Links
@@ -27,6 +28,7 @@ AT_ONCE: Final = 8
 PART: Final = 16 * 1024 * 1024
 MAX_FILES: Final = 100_000
 MAX_URL: Final = 8_192
+MAX_MANIFEST: Final = 64 * 1024 * 1024  # ten thousand links of temporary credentials are 20
 MAX_NAME: Final = 255  # bytes, of Linux
 LOOK_EVERY: Final = 0.1
 MB: Final = 1024 * 1024
@@ -66,6 +68,8 @@ def fetch(inputs: Sequence[Input], folder: Path, bucket: Bucket, links: Links, *
     who may pass through to ``folder``. Raises `StepFailed`.
     """
     found = _at_once([partial(_sources, given, bucket, links, check) for given in inputs], check)
+    for given, some in zip(inputs, found):
+        _require(given, {source.path for source in some})
     sources = [source for some in found for source in some]
     total = sum(source.size for source in sources)
     if len(sources) > MAX_FILES:
@@ -116,6 +120,12 @@ def _sources(given: Input, bucket: Bucket, links: Links, check: Check) -> List[S
         raise _failed(f"What step {given.step} has left cannot be listed: {error}") from error
 
 
+def _require(given: Input, there: Set[str]) -> None:
+    missing = [path for path in given.files if path not in there]
+    if missing:
+        raise _failed(f"Step {given.step} has left no {', '.join(map(repr, missing[:10]))}, which this step needs.")
+
+
 def _stored(given: Input, bucket: Bucket, check: Check) -> List[Source]:
     """What lies below a prefix. An object whose name ends with a slash stands for a folder, in consoles."""
     sources: List[Source] = []
@@ -142,7 +152,9 @@ def _listed(given: Input, bucket: Bucket, links: Links) -> List[Source]:
         path = fields.text("path", limit=MAX_PATH)
         return Source(given.step, path, fields.integer("size"), partial(links.fetch, url))
 
-    document = load_object(bucket.get(given.manifest).body, "manifest")
+    body = io.BytesIO()
+    bucket.download(given.manifest, body, limit=MAX_MANIFEST)
+    document = load_object(body.getvalue(), "manifest")
     return list(document.objects("files", source, limit=MAX_FILES))
 
 

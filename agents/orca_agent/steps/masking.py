@@ -51,8 +51,10 @@ def _encoded(value: str, data: bytes) -> Iterator[bytes]:
         # What stands before the value shifts it by 0, 1 or 2 bytes; the characters that others share are left out.
         first, end = -(-8 * before // 6), 8 * (before + len(data)) // 6
         for altchars in (b"+/", b"-_"):
-            text = base64.b64encode(b"\0" * before + data, altchars)[first:end]
+            whole = base64.b64encode(b"\0" * before + data, altchars)
+            text = whole[first:end]
             yield text
+            yield whole[first:]  # where nothing comes after it
             if before == 0:
                 for width in BASE64_WIDTHS:
                     yield from (text[start : start + width] for start in range(0, len(text), width))

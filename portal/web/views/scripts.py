@@ -21,6 +21,7 @@ from portal.pipelines.selectors import file_text, run_get, runs_listed, script_g
 from portal.web.code_shown import code_html
 from portal.web.forms import RunForm, ScriptForm, UploadForm, tell
 from portal.workspaces.models import Workspace
+from portal.workspaces.secrets import secrets_by_name
 from portal.workspaces.selectors import workspace_get, workspaces_of
 
 
@@ -69,7 +70,8 @@ def script(request: HttpRequest, script_id: str) -> HttpResponse:
 def _run_form(owner: User, found: Script, data: Any = None, initial: dict[str, Any] | None = None) -> RunForm:
     usable = workspaces_of(owner).filter(state__in=Workspace.TAKES_RUNS)
     workspaces = sorted(usable, key=lambda w: (w.state not in Workspace.ALIVE, w.state != Workspace.State.READY))
-    return RunForm(data, initial=initial, workspaces=workspaces, versions=found.versions.order_by("-number")[:100])
+    versions, secrets = found.versions.order_by("-number")[:100], secrets_by_name(workspaces)
+    return RunForm(data, initial=initial, workspaces=workspaces, versions=versions, secrets=secrets)
 
 
 def _like(owner: User, run_id: str) -> dict[str, Any]:
@@ -87,6 +89,7 @@ def _like(owner: User, run_id: str) -> dict[str, Any]:
         "version": step.version.number,
         "arguments": shlex.join(step.arguments),
         "environment": list(step.environment.items()),
+        "secrets": step.secrets,
     }
 
 
@@ -173,6 +176,7 @@ def script_run(request: HttpRequest, script_id: str) -> HttpResponse:
                 version=version_get(script=found, number=given["version"]),
                 arguments=given["arguments"],
                 environment=form.environment(),
+                secrets=given["secrets"],
                 limits=form.limits(),
                 name=given["name"],
                 via=Run.Via.PAGE,

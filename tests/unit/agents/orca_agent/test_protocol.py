@@ -72,7 +72,7 @@ EVENTS: list[Event] = [
 
 INPUTS = (
     Input("fetch", prefix=f"runs/{RUN}/{STEP}/1/output/"),
-    Input("far away", manifest="control/inputs/x.json"),
+    Input("far away", manifest="control/inputs/x.json", files=("a/größe.csv",)),
     Input("nothing.left"),
 )
 
@@ -241,6 +241,8 @@ def test_a_task_of_another_workspace_is_refused() -> None:
         {"inputs": [{"step": "a", "manifest": "/m"}]},
         {"inputs": [{"step": "a", "manifest": "m/"}]},
         {"inputs": [{"step": "a", "manifest": 1}]},
+        {"inputs": [{"step": "a", "files": "x"}]},
+        {"inputs": [{"step": "a", "files": ["x"] * 101}]},
         {"limits": {"seconds": 0}},
         {"limits": {"memory_mb": "64"}},
     ],

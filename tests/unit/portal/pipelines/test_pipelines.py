@@ -404,7 +404,7 @@ def test_a_step_is_told_where_its_inputs_lie(bench: Bench) -> None:
     bench.end(run, "a", outputs=(output("a.csv"),))
     bench.end(run, "b")
     bench.end(run, "c", outputs=(output("c.csv"),))
-    tasks = {task.step: task for task in queued_tasks(bench.workspace)}
+    tasks = {task.step: task for task in queued_tasks(bench.workspace) if isinstance(task, protocol.Task)}
     steps = {step.key: step for step in Step.objects.filter(run=run)}
     given = {key: tasks[step.pk].inputs for key, step in steps.items() if step.pk in tasks}
     assert given["b"] == (protocol.Input("a", prefix=steps["a"].object_key("output/")),)
@@ -419,6 +419,7 @@ def test_inputs_of_another_workspace_are_links(bench: Bench, owner: User, worksp
     s3.put_object(Bucket=workspace.bucket, Key=step.object_key("output/x/a.csv").replace("/0/", "/1/"), Body=b"1,2")
     bench.end(run, "a", outputs=(output("x/a.csv"),))
     (task,) = queued_tasks(other)
+    assert isinstance(task, protocol.Task)
     (given,) = task.inputs
     manifest = json.loads(s3.get_object(Bucket=other.bucket, Key=given.manifest)["Body"].read())
     (file,) = manifest["files"]

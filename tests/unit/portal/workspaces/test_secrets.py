@@ -130,7 +130,6 @@ def test_what_breaks_off_is_not_shown_and_not_forgotten(workspace: Workspace, mo
     with pytest.raises(CloudFault):
         put(workspace)
     assert not secrets.secrets_of(workspace).exists()
-    monkeypatch.undo()
     assert secrets.secrets_delete_all(workspace=workspace) == 1
     assert stored(workspace) is None
 

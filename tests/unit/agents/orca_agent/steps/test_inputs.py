@@ -108,6 +108,15 @@ def test_nothing_is_fetched_for_which_there_is_no_room(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_must_be_there_is_missed(tmp_path: Path) -> None:
+    wanted = Input("fetch", prefix=FETCH.prefix, files=("a", "deep/b", "c"))
+    bucket = bucket_of({"a": b"1", "other": b"2"})
+    assert refusal(tmp_path, bucket, wanted) == "Step fetch has left no 'deep/b', 'c', which this step needs."
+    assert refusal(tmp_path, bucket, Input("none", files=("a",))).startswith("Step none has left no 'a'")
+    bucket.objects |= {FETCH.prefix + "deep/b": b"", FETCH.prefix + "c": b""}
+    assert len(fetched(tmp_path, bucket, [wanted])) == 4
+
+
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "MAX_FILES", 10)
     assert "at most 10" in refusal(tmp_path, bucket_of({str(n): b"" for n in range(12)}))
@@ -198,6 +207,11 @@ def test_a_manifest_that_makes_no_sense_is_refused(tmp_path: Path, file: object)
 def test_a_manifest_that_is_none_or_not_there_is_told(tmp_path: Path) -> None:
     assert "not valid JSON" in refusal(tmp_path, MemoryBucket({MANIFEST.manifest: b"<html>"}), MANIFEST)
     assert refusal(tmp_path, MemoryBucket(), MANIFEST) == "The list of what step far has left is not there."
+
+
+def test_a_manifest_of_ten_thousand_files_is_read(tmp_path: Path) -> None:
+    links = [{"path": f"d/{n}", "size": 0, "url": f"https://b.example/{n}?{'x' * 2_000}"} for n in range(10_000)]
+    assert len(fetched(tmp_path, manifest_of(*links), [MANIFEST])) == 10_000
 
 
 def test_names_in_a_manifest_do_not_lead_out_either(tmp_path: Path) -> None:
