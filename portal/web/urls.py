@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from portal.web.views import account, dashboard, runs, scripts, secrets, terraform_runs, workspaces
+from portal.web.views import account, dashboard, device, runs, scripts, secrets, terraform_runs, workspaces
 from portal.web.views.health import healthz
 
 _workspace = "workspaces/<slug:workspace_id>/"
@@ -48,6 +48,7 @@ urlpatterns: list[URLPattern] = [
     path(_step + "log/", runs.step_log, name="step_log"),
     path(_step + "outputs/<path:path>", runs.step_output, name="step_output"),
     path(_step + "preview/<path:path>", runs.step_preview, name="step_preview"),
+    path("device/", device.device, name="device"),
     path("account/", account.account, name="account"),
     path("account/name/", account.account_name, name="account_name"),
     path("account/ssh-keys/", account.ssh_key_add, name="ssh_key_add"),

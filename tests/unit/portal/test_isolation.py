@@ -27,7 +27,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 SECRET_WORD = "Belongs-To-Ada"
 
 # Anybody may open these.
-PUBLIC = {"healthz", "api/schema/", "api/docs/", "api/v1/tokens/"}
+PUBLIC = {"healthz", "api/schema/", "api/docs/", "api/v1/tokens/", "api/v1/device/", "api/v1/device/token/"}
 # These show what belongs to whoever asks, and name no object of anyone.
 PERSONAL = {
     "",
@@ -38,6 +38,7 @@ PERSONAL = {
     "scripts/",
     "scripts/new/",
     "runs/",
+    "device/",
     "account/",
     "account/name/",
     "account/ssh-keys/",
