@@ -15,6 +15,7 @@ from portal.accounts.current import current_user
 from portal.core.idempotency import idempotent
 from portal.core.requests import given
 from portal.workspaces import files_api, secrets, selectors, services, terraform_runs
+from portal.workspaces.models import Instance, Secret, TerraformRun, Workspace
 
 
 class InstanceOut(serializers.ModelSerializer[Instance]):
