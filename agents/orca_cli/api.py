@@ -172,7 +172,12 @@ class Api:
         return Unreachable(f"Orca does not answer at {url} ({reason}).", hint=hint)
 
     def _wait(self, attempt: int) -> None:
-        time.sleep(FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+        time.sleep(_pause(attempt) * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+
+
+def _pause(attempt: int) -> float:
+    seconds: float = FIRST_WAIT * 2 ** (attempt - 1)
+    return seconds
 
 
 def _again_after(answer: httpx.Response, attempt: int) -> float | None:
@@ -181,7 +186,7 @@ def _again_after(answer: httpx.Response, attempt: int) -> float | None:
     if asked.isdigit() and answer.status_code in {429, *_BUSY}:
         return float(asked) if float(asked) <= LONGEST_WAIT else None
     if answer.status_code in _BUSY and not _is_json(answer):  # a proxy before Orca, which is starting
-        return FIRST_WAIT * 2 ** (attempt - 1)
+        return _pause(attempt)
     return None
 
 

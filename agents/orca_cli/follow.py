@@ -11,6 +11,7 @@ from .errors import CliError, Exit
 from .output import Output, duration
 
 FINAL = frozenset({"succeeded", "failed", "cancelled", "timed_out", "lost", "skipped"})
+_BEFORE = frozenset({"waiting", "queued"})
 # Seconds that a run is followed without hearing of it before one gives up.
 PATIENCE = 300.0
 _RECONNECT = 1.0
@@ -24,7 +25,7 @@ class Follower:
     def __init__(self, api: Api, out: Output, run: Any) -> None:
         self._api, self._out, self.run = api, out, run
         self._seen: dict[str, tuple[int, int]] = {}
-        self._told = ""
+        self._told: dict[str, str] = {}
 
     def follow(self) -> Any:
         """Show the run until it has ended; the run as it ended. Raises ``CliError``."""
@@ -56,9 +57,10 @@ class Follower:
     def show(self, run: Any) -> None:
         """What is new in it: the state, and lines of its log."""
         self.run = run
-        self._tell(run)
+        self._tell(run, ended=False)
         for step in run["steps"]:
             self._lines(step)
+        self._tell(run, ended=True)  # how it ended is the last that one sees
 
     def _look(self, *, quiet: bool) -> None:
         try:
@@ -77,19 +79,31 @@ class Follower:
                 return
             time.sleep(0.2)
 
-    def _tell(self, run: Any) -> None:
-        waiting = [step for step in run["steps"] if step["state"] == "running"]
-        where = f" on {waiting[0]['instance_id']}" if waiting and waiting[0]["instance_id"] else ""
-        took = f" after {duration(run['seconds'])}" if run["state"] in FINAL and run["seconds"] is not None else ""
-        said = f"{run['state']}{where}" if run["state"] == "running" else run["state"]
-        if said == self._told:
+    def _tell(self, run: Any, *, ended: bool) -> None:
+        steps = run["steps"]
+        if len(steps) > 1:
+            for step in steps:
+                if step["state"] not in _BEFORE or step["id"] in self._told:
+                    self._say(step["id"], step["name"], step, ended=ended)
+        where = steps[0]["instance_id"] if len(steps) == 1 else ""
+        self._say("", run["name"], {**run, "instance_id": where}, ended=ended)
+
+    def _say(self, key: str, name: str, what: Any, *, ended: bool) -> None:
+        """A state, once."""
+        state = what["state"]
+        if (state in FINAL) != ended:
             return
-        self._told = said
-        self._out.note(f"{run['name']}: {said}{took}", style="dim")
+        where = f" on {what['instance_id']}" if state == "running" and what["instance_id"] else ""
+        if self._told.get(key) == f"{state}{where}":
+            return
+        self._told[key] = f"{state}{where}"
+        took = f" after {duration(what['seconds'])}" if state in FINAL and what["seconds"] is not None else ""
+        self._out.note(f"{name}: {state.replace('_', ' ')}{where}{took}", style="dim")
 
     def _after(self, step: Any) -> int:
         attempt, after = self._seen.get(step["id"], (step["attempt"], 0))
-        return after if attempt == step["attempt"] else 0
+        # Done again, by another instance or in another try, a step's log begins anew.
+        return after if attempt == step["attempt"] and after <= step["log_lines"] else 0
 
     def _lines(self, step: Any) -> None:
         after, path = self._after(step), f"runs/{self.run['id']}/steps/{step['id']}/log/"
@@ -106,17 +120,16 @@ class Follower:
 
 def exit_code_of(run: Any) -> int:
     """What a shell should see of a run that has ended: the exit code of the step that decided it."""
-    state = run["state"]
-    if state == "succeeded":
+    if run["state"] == "succeeded":
         return Exit.DONE
-    if state == "cancelled":
+    if run["state"] == "cancelled":
         return Exit.INTERRUPTED
-    if state == "timed_out":
-        return Exit.TIMED_OUT
-    failed = [step for step in run["steps"] if step["state"] == "failed"]
-    if state == "lost" or not failed:
+    ill = [step for step in run["steps"] if step["state"] in {"failed", "timed_out", "lost"}]
+    if run["state"] == "lost" or not ill:
         return Exit.ORCA
-    step = failed[0]
+    step = ill[0]
+    if step["state"] == "timed_out":
+        return Exit.TIMED_OUT
     if step["signal"]:
         return 128 + int(step["signal"])
     return int(step["exit_code"] or Exit.ORCA)
@@ -126,7 +139,7 @@ def why(run: Any) -> list[str]:
     """What a person should know of a run that did not end well, a line a step."""
     found = []
     for step in run["steps"]:
-        if step["state"] in {"succeeded", "queued", "skipped", "running"}:
+        if step["state"] in {"succeeded", "skipped", "running", *_BEFORE}:
             continue
         code = "" if step["exit_code"] is None else f"Exit code {step['exit_code']}."
         found.append(f"{step['name']} {step['state'].replace('_', ' ')}: {step['message'] or code}".rstrip(": "))

@@ -59,7 +59,9 @@ class Bucket:
     def __init__(self, api: Api, workspace_id: str) -> None:
         self._api, self._path = api, f"workspaces/{workspace_id}/files/"
         # Links carry their own signature; the token is for Orca alone.
-        self._http = httpx.Client(timeout=_PATIENCE, trust_env=not is_local(api.profile.url))
+        self._http = httpx.Client(
+            headers={"Accept-Encoding": "identity"}, timeout=_PATIENCE, trust_env=not is_local(api.profile.url)
+        )
 
     def entries(self, prefix: str, *, recursive: bool = False) -> Iterator[Any]:
         """Files and folders whose paths begin with ``prefix``."""
@@ -144,7 +146,9 @@ class Bucket:
                     if received and answer.status_code != httpx.codes.PARTIAL_CONTENT:
                         raise CliError(f"{path} has changed while it was fetched.", hint="Fetch it again.")
                     etag = answer.headers.get("etag", "")
-                    for piece in answer.iter_bytes(_PIECE):
+                    for (
+                        piece
+                    ) in answer.iter_raw():  # as it comes: what was waited for would be lost with the connection
                         target.write(piece)
                         received += len(piece)
                         counted(len(piece))

@@ -45,6 +45,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="What ran and runs.")
     for name, function in (("ls", ls), ("show", show), ("stop", stop), ("outputs", outputs)):
         command(group, name)(function)
+    for name, function in (("again", again), ("retry", retry)):
+        command(group, name, trouble=Exit.ORCA)(function)
     command(group, "logs", trouble=Exit.ORCA)(logs)
     app.add_typer(group, name="runs", rich_help_panel="Work")
 
@@ -133,6 +135,17 @@ def _environment(given: list[str]) -> dict[str, str]:
     return found
 
 
+def pairs(given: list[str], example: str) -> dict[str, str]:
+    """``name=value``, several of them. Raises ``CliError``."""
+    found = {}
+    for entry in given:
+        name, equals, value = entry.partition("=")
+        if not equals or not name:
+            raise CliError(f"“{entry}” has no value.", hint=f"Write {example}.", exit_code=Exit.USAGE)
+        found[name] = value
+    return found
+
+
 def _limits(given: list[str]) -> dict[str, int]:
     found = {}
     for entry in given:
@@ -199,9 +212,14 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what comes, until it ends.")] = False,
 ) -> None:
     """A run's log. With --follow the exit code is the script's."""
-    found = run_meant(session, run_id)
+    logs_shown(session, run_meant(session, run_id), follow=follow)
+
+
+def logs_shown(session: Session, found: Any, *, follow: bool) -> None:
+    """A run's log as far as it has come, or until it ends."""
     if follow:
         show_to_end(session, {**found, "state": "queued"} if found["state"] in FINAL else found, detach=False, to=None)
+        return
     collected = []
     for step in found["steps"]:
         after, prefix = 0, f"{step['name']} | " if len(found["steps"]) > 1 else ""
@@ -226,6 +244,24 @@ def stop(session: Session, run_id: RunId = "") -> None:
     session.out.result(found, f"{found['name']} is being stopped.")
 
 
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show its log live; the exit code is the script's.")]
+
+
+def again(session: Session, run_id: RunId = "", follow: Follow = False) -> None:
+    """Run the same once more, whole."""
+    _repeated(session, run_id, "again", follow=follow)
+
+
+def retry(session: Session, run_id: RunId = "", follow: Follow = False) -> None:
+    """Run a pipeline again from where it failed: what had ended well is taken over."""
+    _repeated(session, run_id, "retry", follow=follow)
+
+
+def _repeated(session: Session, run_id: str, way: str, *, follow: bool) -> None:
+    found = run_meant(session, run_id)
+    show_to_end(session, session.api.post(f"runs/{found['id']}/{way}/"), detach=not follow, to=None)
+
+
 def outputs(
     session: Session,
     run_id: RunId = "",
@@ -241,7 +277,10 @@ def fetched(session: Session, run: Any, to: Path) -> list[dict[str, Any]]:
     """Fetch the outputs of all steps (each in a folder of its own where there are several); what was written."""
     steps = [step for step in run["steps"] if step["outputs"]]
     apart, made, folder = len(run["steps"]) > 1, [], to.resolve()
-    with session.out.transfers() as bars, httpx.Client(trust_env=not is_local(session.profile.url)) as http:
+    with (
+        session.out.transfers() as bars,
+        httpx.Client(headers={"Accept-Encoding": "identity"}, trust_env=not is_local(session.profile.url)) as http,
+    ):
         for step in steps:
             for entry in step["outputs"]:
                 place = (folder / step["name"] if apart else folder) / entry["path"]
@@ -252,7 +291,7 @@ def fetched(session: Session, run: Any, to: Path) -> list[dict[str, Any]]:
                 try:
                     with appearing(place) as target, http.stream("GET", link["url"]) as answer:
                         answer.raise_for_status()
-                        for piece in answer.iter_bytes():
+                        for piece in answer.iter_raw():
                             target.write(piece)
                             bars.advance(bar, len(piece))
                 except httpx.HTTPError as error:

@@ -117,7 +117,7 @@ class Portal:
         if isinstance(now, Exception):
             raise now
         if isinstance(now, httpx.Response):
-            return httpx.Response(now.status_code, headers=now.headers, content=now.content)
+            return httpx.Response(now.status_code, headers=now.headers, stream=httpx.ByteStream(now.content))
         return now(request)
 
     def sent(self, method: str, path: str) -> list[httpx.Request]:

@@ -14,7 +14,7 @@ from tests.unit.agents.orca_cli.conftest import URL, Done, Portal, answer, probl
 
 Orca = Callable[..., Done]
 ME = {"id": "u", "email": "ada@example.org", "name": "Ada", "approved": True}
-BEGUN = {
+BEGUN: dict[str, Any] = {
     "device_code": "secret",
     "user_code": "BCDF-GHJK",
     "verification_uri": f"{URL}/device/",
@@ -77,7 +77,12 @@ def test_a_person_who_refuses_is_obeyed(orca: Orca, portal: Portal, home: Path) 
 
 def test_a_window_opens_only_where_there_is_one(orca: Orca, portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or True)
+
+    def opens(url: str) -> bool:
+        opened.append(url)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", opens)
     portal.says("POST", "device/", answer(BEGUN, 201))
     portal.says("POST", "device/token/", answer({"token": "orca_new"}, 201))
     portal.says("GET", "me/", answer(ME))
