@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from scripts.orca.console import ScriptError
-from scripts.orca.setup import environment
 from scripts.orca.paths import VENV
+from scripts.orca.setup import environment
 from scripts.orca.setup.environment import command_ensure, environment_install, is_current
 
 # Stands in for the environment's Python: fails as often as the file "faults" says, with the words in "words".
