@@ -1,11 +1,12 @@
-"""The API's routes about oneself: ``me``, ``ssh-keys`` and ``tokens``."""
+"""The API's routes about oneself: ``me``, ``ssh-keys``, ``tokens`` and ``device``."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.generics import ListAPIView
@@ -17,6 +18,7 @@ from rest_framework.views import APIView
 
 from portal.accounts import selectors, services
 from portal.accounts.current import current_user
+from portal.accounts.devices import ASK_EVERY_SECONDS, LASTS, device_login_begin, device_login_take
 from portal.accounts.login import password_login
 from portal.accounts.models import ApiToken, SshKey, User
 from portal.accounts.ssh import public_key_read
@@ -224,10 +226,84 @@ class TokenView(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+class DeviceInput(serializers.Serializer[Any]):
+    """A program that wants to be let in by a person with a browser."""
+
+    name = serializers.CharField(
+        max_length=80, required=False, allow_blank=True, default="", help_text="What it calls itself."
+    )
+
+
+class DeviceOut(serializers.Serializer[Any]):
+    """What the program needs: a secret of its own, and what to tell its person (RFC 8628, 3.2)."""
+
+    device_code = serializers.CharField(help_text="For the program alone; it asks for its token with it.")
+    user_code = serializers.CharField(help_text="For the person to type, or to compare.")
+    verification_uri = serializers.CharField()
+    verification_uri_complete = serializers.CharField(help_text="The same page with the code filled in.")
+    expires_in = serializers.IntegerField(help_text="Seconds.")
+    interval = serializers.IntegerField(help_text="Seconds to wait between two questions for the token.")
+
+
+class DeviceView(APIView):
+    """Where a program's login begins."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_scope = "login"
+
+    @extend_schema(
+        operation_id="device_begin", auth=[], request=DeviceInput, responses={201: DeviceOut}, tags=["account"]
+    )
+    def post(self, request: Request) -> Response:
+        """Begin a login that a person allows in a browser. Show them the code, then ask for the token."""
+        name = given(DeviceInput, request)["name"]
+        begun = device_login_begin(name=name, address=str(request.META.get("REMOTE_ADDR") or ""))
+        page = settings.PUBLIC_URL + reverse("device")
+        body = {
+            "device_code": begun.secret,
+            "user_code": begun.login.shown_code,
+            "verification_uri": page,
+            "verification_uri_complete": f"{page}?code={begun.login.shown_code}",
+            "expires_in": int(LASTS.total_seconds()),
+            "interval": ASK_EVERY_SECONDS,
+        }
+        return Response(DeviceOut(body).data, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
+
+
+class DeviceTokenInput(serializers.Serializer[Any]):
+    """The secret that the login began with."""
+
+    device_code = serializers.CharField(max_length=100)
+
+
+class DeviceTokenView(APIView):
+    """Where a program's login ends. The secret is what counts; it cannot be guessed."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(
+        operation_id="device_token",
+        auth=[],
+        request=DeviceTokenInput,
+        responses={201: NewTokenSerializer},
+        tags=["account"],
+    )
+    def post(self, request: Request) -> Response:
+        """The token, once the person has allowed it. Until then 400 `authorization_pending`; `access_denied` and
+        `expired_token` are final."""
+        token, text = device_login_take(secret=given(DeviceTokenInput, request)["device_code"])
+        body = TokenSerializer(token).data | {"token": text}
+        return Response(body, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
+
+
 urlpatterns: list[URLPattern] = [
     path("me/", MeView.as_view(), name="api_me"),
     path("ssh-keys/", SshKeysView.as_view(), name="api_ssh_keys"),
     path("ssh-keys/<str:key_id>/", SshKeyView.as_view(), name="api_ssh_key"),
     path("tokens/", TokensView.as_view(), name="api_tokens"),
     path("tokens/<str:token_id>/", TokenView.as_view(), name="api_token"),
+    path("device/", DeviceView.as_view(), name="api_device"),
+    path("device/token/", DeviceTokenView.as_view(), name="api_device_token"),
 ]

@@ -12,6 +12,7 @@ from knox.settings import CONSTANTS
 
 from portal.core.ids import new_id
 from portal.core.models import Identified
+from portal.core.states import Transitions
 
 
 class LowerCaseEmailField(models.EmailField[str, str]):
@@ -135,3 +136,40 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name or 'token'} ({self.token_key}…)"
+
+
+class DeviceLogin(Identified):
+    """A program without a browser that asks to be let in: it shows a short code, a person types it on the device page
+    and allows it, the program fetches its token (https://www.rfc-editor.org/rfc/rfc8628)."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        ALLOWED = "allowed"
+        DENIED = "denied"
+        TAKEN = "taken"
+
+    secret = models.CharField(max_length=64, unique=True, help_text="SHA-256 of what the program asks with.")
+    code = models.CharField(max_length=8, unique=True, help_text="What the person types.")
+    name = models.CharField(max_length=80, help_text="What the program calls itself; the token's name.")
+    address = models.CharField(max_length=45, blank=True, help_text="Where the program asked from.")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="device_logins")
+    expires_at = models.DateTimeField(db_index=True)
+
+    TRANSITIONS: ClassVar[Transitions] = {
+        "waiting": frozenset({"allowed", "denied"}),
+        "allowed": frozenset({"taken"}),
+        "denied": frozenset(),
+        "taken": frozenset(),
+    }
+
+    class Meta(Identified.Meta):
+        verbose_name = "device login"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.shown_code})"
+
+    @property
+    def shown_code(self) -> str:
+        """The code as people read it: two groups of four."""
+        return f"{self.code[:4]}-{self.code[4:]}"

@@ -294,3 +294,21 @@ class TokenForm(forms.Form):
         choices=[("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "as long as it is not revoked")],
         initial="90",
     )
+
+
+class DeviceForm(forms.Form):
+    """The code that a program showed."""
+
+    code = forms.CharField(
+        label="The code in your terminal",
+        max_length=20,
+        widget=forms.TextInput(
+            attrs={
+                "class": "mono",
+                "placeholder": "ABCD-EFGH",
+                "autocomplete": "off",
+                "autocapitalize": "characters",
+                "spellcheck": "false",
+            }
+        ),
+    )

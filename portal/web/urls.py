@@ -7,6 +7,7 @@ from django.urls import URLPattern, path
 from portal.web.views import (
     account,
     dashboard,
+    device,
     notifications,
     runs,
     schedules,
@@ -81,6 +82,7 @@ urlpatterns: list[URLPattern] = [
     path(_notification + "switch/", notifications.notification_switch, name="notification_switch"),
     path(_notification + "delete/", notifications.notification_delete, name="notification_delete"),
     path(_notification + "deliveries/<slug:delivery_id>/again/", notifications.delivery_again, name="delivery_again"),
+    path("device/", device.device, name="device"),
     path("account/", account.account, name="account"),
     path("account/name/", account.account_name, name="account_name"),
     path("account/ssh-keys/", account.ssh_key_add, name="ssh_key_add"),

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from portal.accounts.current import current_user
 from portal.core.idempotency import idempotent
 from portal.core.requests import given
-from portal.workspaces import secrets, selectors, services, terraform_runs
+from portal.workspaces import files_api, secrets, selectors, services, terraform_runs
 from portal.workspaces.models import Instance, Secret, TerraformRun, Workspace
 
 
@@ -349,6 +349,7 @@ urlpatterns = [
     path(_one + "credentials/", WorkspaceCredentials.as_view(), name="api_workspace_credentials"),
     path(_one + "secrets/", SecretList.as_view(), name="api_secrets"),
     path(_one + "secrets/<slug:secret_name>/", SecretView.as_view(), name="api_secret"),
+    *files_api.urlpatterns,
     path(_one + "terraform-runs/", TerraformRunList.as_view(), name="api_terraform_runs"),
     path(_run, TerraformRunView.as_view(), name="api_terraform_run"),
     path(_run + "lines/", TerraformRunLines.as_view(), name="api_terraform_run_lines"),

@@ -15,6 +15,10 @@ from scripts.orca.setup import packages
 
 _REQUIREMENTS = ROOT / "requirements.txt"
 _ATTEMPTS = 4
+_COMMAND = """#!/bin/sh
+bin=$(dirname -- "$(readlink -f -- "$0")")
+PYTHONPATH="$bin/../..${PYTHONPATH:+:$PYTHONPATH}" exec "$bin/python" -m agents.orca_cli "$@"
+"""
 _NETWORK_FAULTS = (
     "connection",
     "timed out",
@@ -30,6 +34,15 @@ def environment_ensure() -> None:
     if not is_current(VENV, _REQUIREMENTS):
         packages.packages_ensure(packages.BUILD)
         environment_install(VENV, _REQUIREMENTS, "Python packages")
+    command_ensure(VENV)
+
+
+def command_ensure(folder: Path) -> None:
+    """``bin/orca`` in the environment: the command line, from the sources beside the environment."""
+    command = folder / "bin" / "orca"
+    if not command.is_file() or command.read_text() != _COMMAND:
+        command.write_text(_COMMAND)
+        command.chmod(0o755)
 
 
 def is_current(folder: Path, requirements: Path) -> bool:

@@ -32,7 +32,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 SECRET_WORD = "Belongs-To-Ada"
 
 # Anybody may open these.
-PUBLIC = {"healthz", "api/schema/", "api/docs/", "api/v1/tokens/"}
+PUBLIC = {"healthz", "api/schema/", "api/docs/", "api/v1/tokens/", "api/v1/device/", "api/v1/device/token/"}
 # These show what belongs to whoever asks, and name no object of anyone.
 PERSONAL = {
     "",
@@ -49,6 +49,7 @@ PERSONAL = {
     "schedules/live/",
     "schedules/new/",
     "schedules/preview/",
+    "device/",
     "account/",
     "account/name/",
     "account/ssh-keys/",

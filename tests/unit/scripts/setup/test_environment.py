@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from scripts.orca.console import ScriptError
+from scripts.orca.paths import VENV
 from scripts.orca.setup import environment
-from scripts.orca.setup.environment import environment_install, is_current
+from scripts.orca.setup.environment import command_ensure, environment_install, is_current
 
 # Stands in for the environment's Python: fails as often as the file "faults" says, with the words in "words".
 _PYTHON = """#!/bin/sh
@@ -84,3 +86,17 @@ def test_a_broken_environment_is_made_anew(folder: Path, requirements: Path, mon
     assert (folder / "pyvenv.cfg").is_file()
     assert not (folder / "faults").exists()
     assert is_current(folder, requirements)
+
+
+def test_the_command_line_stands_beside_python(tmp_path: Path) -> None:
+    folder = tmp_path / "clone" / ".venv"
+    (folder / "bin").mkdir(parents=True)
+    python = folder / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {VENV}/bin/python "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "clone" / "agents").symlink_to(Path(__file__).parents[4] / "agents")
+    for _ in range(2):
+        command_ensure(folder)
+    (tmp_path / "orca").symlink_to(folder / "bin" / "orca")
+    done = subprocess.run([tmp_path / "orca", "--version"], capture_output=True, text=True, check=True, cwd="/")
+    assert done.stdout.startswith("orca ")
