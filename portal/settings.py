@@ -236,6 +236,7 @@ SPECTACULAR_SETTINGS = {
         "WorkspaceState": "portal.workspaces.models.Workspace.State",
         "TerraformRunState": "portal.workspaces.models.TerraformRun.State",
         "InstanceState": "portal.workspaces.models.Instance.State",
+        "CloudAccountState": "portal.clouds.models.CloudAccount.State",
     },
 }
 

@@ -65,11 +65,30 @@ ACTION = {
     "read": Look("read", "off", "eye"),
     "no-op": Look("keep", "off", "check-lg"),
 }
-_KINDS = {"run": RUN, "workspace": WORKSPACE, "terraform": TERRAFORM, "instance": INSTANCE, "action": ACTION}
+CLOUD = {
+    "pending": Look("Not linked yet", "wait", "clock"),
+    "linked": Look("Linked", "good", "check-circle-fill"),
+    "broken": Look("Needs mending", "bad", "x-circle-fill"),
+    "unlinked": Look("Unlinked", "off", "slash-circle-fill"),
+}
+FINDING = {
+    "ok": Look("Fine", "good", "check-circle-fill"),
+    "failed": Look("Wrong", "bad", "x-circle-fill"),
+    "skipped": Look("Not looked at", "off", "dash-circle"),
+}
+_KINDS = {
+    "run": RUN,
+    "workspace": WORKSPACE,
+    "terraform": TERRAFORM,
+    "instance": INSTANCE,
+    "action": ACTION,
+    "cloud": CLOUD,
+    "finding": FINDING,
+}
 
 
 def look_of(kind: str, state: str) -> Look:
-    """The look of a state of a run (also a step), workspace, Terraform run, instance or planned action."""
+    """The look of a state of a run (also a step), workspace, Terraform run, instance, cloud account, or finding."""
     return _KINDS[kind].get(state, _UNKNOWN)
 
 

@@ -38,12 +38,15 @@ PERSONAL = {
     "scripts/",
     "scripts/new/",
     "runs/",
+    "clouds/",
+    "clouds/new/",
     "account/",
     "account/name/",
     "account/ssh-keys/",
     "account/tokens/",
     "api/v1/me/",
     "api/v1/ssh-keys/",
+    "api/v1/cloud-accounts/",
     "api/v1/workspaces/",
     "api/v1/scripts/",
     "api/v1/runs/",
@@ -79,6 +82,15 @@ def belongings(owner: User) -> dict[str, str]:
     account = CloudAccount.objects.create(
         name="Orca", account_id="1" * 12, region="eu-central-1", role_arn="arn:aws:iam::1:role/x", external_id="e"
     )
+    linked = CloudAccount.objects.create(
+        owner=owner,
+        name=SECRET_WORD,
+        claimed_name=SECRET_WORD,
+        account_id="2" * 12,
+        region="eu-central-1",
+        role_arn="arn:aws:iam::222222222222:role/x",
+        external_id=SECRET_WORD,
+    )
     workspace = Workspace.objects.create(
         owner=owner, name=SECRET_WORD, claimed_name=SECRET_WORD, cloud_account=account, state="ready"
     )
@@ -106,6 +118,7 @@ def belongings(owner: User) -> dict[str, str]:
     secret = Secret.objects.create(workspace=workspace, name="OF_ADA_ALONE", changed_at=timezone.now())
     token, _ = api_token_add(owner=owner, name=SECRET_WORD)
     return {
+        "account_id": linked.pk,
         "workspace_id": workspace.pk,
         "terraform_run_id": terraform_run.pk,
         "script_id": script.pk,
@@ -149,6 +162,7 @@ def test_every_route_of_an_object_answers_404_to_an_outsider(outsider: User, bel
     assert Workspace.objects.get().state == "ready"
     assert Run.objects.get().cancel_requested_at is None
     assert Secret.objects.get().changed_by is None
+    assert CloudAccount.objects.get(owner__isnull=False).state == "linked"
 
 
 def test_every_other_route_is_known_and_shows_nothing_of_others(outsider: User, belongings: dict[str, str]) -> None:
