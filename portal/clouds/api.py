@@ -17,10 +17,16 @@ from rest_framework.views import APIView
 from portal.accounts.current import current_user
 from portal.clouds import links, selectors
 from portal.clouds.models import CloudAccount
-from portal.clouds.template import module_archive, module_variables, role_name_of, stack_link, template_body
+from portal.clouds.template import (
+    module_archive,
+    module_variables,
+    orca_account_id,
+    role_name_of,
+    stack_link,
+    template_body,
+)
 from portal.core.idempotency import idempotent
 from portal.core.requests import given
-from portal.gateways import aws_platform
 
 
 class MissingOut(serializers.Serializer[Any]):
@@ -74,7 +80,7 @@ class CloudAccountDetail(CloudAccountOut):
         fields = (*CloudAccountOut.Meta.fields, "orca_account_id", "role_name", "workspaces")  # type: ignore[assignment]
 
     def get_orca_account_id(self, account: CloudAccount) -> str:
-        return aws_platform.own_account_id()
+        return orca_account_id()
 
     def get_role_name(self, account: CloudAccount) -> str:
         return role_name_of(account)
@@ -166,7 +172,7 @@ class CloudAccountTemplate(_One):
     def get(self, request: Request, account_id: str) -> HttpResponse:
         """The CloudFormation template."""
         self.account(request, account_id)
-        return HttpResponse(template_body(aws_platform.own_account_id()), content_type="application/json")
+        return HttpResponse(template_body(orca_account_id()), content_type="application/json")
 
 
 class ZipRenderer(BaseRenderer):

@@ -25,6 +25,11 @@ def role_name_of(account: CloudAccount) -> str:
     return f"orca-link-{account.pk[-6:]}"
 
 
+def orca_account_id() -> str:
+    """Whom the role has to trust. Raises ``CloudFault`` where Orca's own cloud does not answer."""
+    return aws_platform.own_account_id()
+
+
 @cache
 def template_body(orca_account_id: str) -> str:
     """The CloudFormation template, as JSON: the same role and boundary as in ``terraform/envs/link``."""
@@ -120,7 +125,7 @@ def _filled(part: Any) -> Any:
 
 def stack_link(account: CloudAccount) -> str:
     """The one-click link: AWS's console with the stack filled in; the person reads it and says yes."""
-    region, orca = account.region, aws_platform.own_account_id()
+    region, orca = account.region, orca_account_id()
     given = {
         "templateURL": aws_linked.template_link(template_key(orca)),
         "stackName": role_name_of(account),
@@ -138,7 +143,7 @@ def module_variables(account: CloudAccount) -> str:
     given = {
         "external_id": account.external_id,
         "next_external_id": account.next_external_id,
-        "orca_account_id": aws_platform.own_account_id(),
+        "orca_account_id": orca_account_id(),
         "region": account.region,
         "role_name": role_name_of(account),
     }

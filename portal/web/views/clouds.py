@@ -13,9 +13,15 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from portal.accounts.current import current_user
 from portal.clouds import links, selectors
 from portal.clouds.models import CloudAccount
-from portal.clouds.template import module_archive, module_variables, role_name_of, stack_link, template_body
+from portal.clouds.template import (
+    module_archive,
+    module_variables,
+    orca_account_id,
+    role_name_of,
+    stack_link,
+    template_body,
+)
 from portal.core.errors import CloudFault, Conflict, Invalid, LimitReached
-from portal.gateways import aws_platform
 from portal.web.forms import CloudCheckForm, CloudForm, UnlinkForm, tell
 
 State = CloudAccount.State
@@ -77,7 +83,7 @@ def _setup(account: CloudAccount) -> dict[str, Any]:
     """What to take to one's account; without it, why, while Orca's own cloud does not answer."""
     try:
         return {
-            "orca_account_id": aws_platform.own_account_id(),
+            "orca_account_id": orca_account_id(),
             "role_name": role_name_of(account),
             "stack_link": stack_link(account),
             "variables": module_variables(account),
@@ -92,7 +98,7 @@ def cloud_template(request: HttpRequest, account_id: str) -> HttpResponse:
     """The CloudFormation template, as a file."""
     _own(request, account_id)
     named = {"Content-Disposition": 'attachment; filename="orca-link.template.json"'}
-    return HttpResponse(template_body(aws_platform.own_account_id()), content_type="application/json", headers=named)
+    return HttpResponse(template_body(orca_account_id()), content_type="application/json", headers=named)
 
 
 @login_required
