@@ -241,6 +241,7 @@ SPECTACULAR_SETTINGS = {
         "NoticeState": "portal.notices.models.Notice.State",
         "NoticeKind": "portal.notices.models.Kind",
         "InstanceState": "portal.workspaces.models.Instance.State",
+        "CloudAccountState": "portal.clouds.models.CloudAccount.State",
     },
 }
 

@@ -24,11 +24,13 @@ from agents.local_cloud.instances.sandbox import Tools
 from agents.local_cloud.mends import (
     bucket_listing,
     instance_lifecycle,
+    policy_simulation,
     queues,
     queues_of_other_accounts,
     remembered,
     role_assumption,
     security_group_rules,
+    stack_policies,
     uploads,
 )
 from agents.local_cloud.ssh.doors import SshDoors
@@ -90,9 +92,11 @@ class LocalCloud:
         self._bodies.install()
         enforcement.install()
         role_assumption.apply(sessions)
+        policy_simulation.apply()
         bucket_listing.apply(enforcement)
         uploads.apply()
         security_group_rules.apply()
+        stack_policies.apply()
         queues.apply(queues.QueueLogs(self._data / "queues"))
         queues_of_other_accounts.apply()
         instance_lifecycle.apply(self._fleet)

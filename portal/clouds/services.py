@@ -8,13 +8,20 @@ from pathlib import Path
 from django.conf import settings
 
 from portal.clouds.models import CloudAccount
-from portal.gateways import aws_platform
+from portal.clouds.selectors import numbers_admitted
+from portal.clouds.template import template_body, template_key
+from portal.gateways import aws_linked, aws_platform, provisioner_policy
 from portal.gateways.aws import Account
 
 
 def account_handle(account: CloudAccount) -> Account:
     """The account as the gateways want it."""
     return Account(account.account_id, account.region, account.role_arn, account.external_id)
+
+
+def boundary_arn(account: CloudAccount) -> str:
+    """The policy that bounds the roles of workspaces in the account."""
+    return provisioner_policy.boundary_arn(account.account_id, account.role_name)
 
 
 def external_id_new() -> str:
@@ -38,5 +45,8 @@ def platform_ensure(*, archive: Path) -> CloudAccount:
     )
     aws_platform.ensure(account_handle(account))
     aws_platform.agent_publish(archive)
+    aws_linked.template_publish(template_body(number), template_key(number))
+    aws_linked.instances_admit(numbers_admitted())
+    account.claimed_role = CloudAccount.claim(None, role_arn)
     account.save()
     return account

@@ -80,12 +80,16 @@ def client(service: str, account: Account | None = None) -> Any:
         return _clients[key]
 
 
-def link_client(account: Account) -> S3Client:
-    """A client that signs links for browsers, which may reach S3 at another address than the portal does."""
+def link_client(account: Account | None) -> S3Client:
+    """A client that signs links for browsers, which may reach S3 at another address than the portal does.
+
+    Links with Orca's own credentials name the bucket's region: who follows them may not follow where S3 sends them.
+    """
     with _lock:
         key = (account, "links")
         if key not in _clients:
-            style: Literal["path", "auto"] = "path" if settings.S3_PATH_STYLE else "auto"
+            plain: Literal["virtual", "auto"] = "virtual" if account is None else "auto"
+            style: Literal["path", "virtual", "auto"] = "path" if settings.S3_PATH_STYLE else plain
             _clients[key] = _session(account).client(
                 "s3",
                 endpoint_url=settings.PUBLIC_AWS_ENDPOINT_URL or None,
@@ -122,6 +126,14 @@ def _assume(account: Account) -> dict[str, str]:
         "token": found["SessionToken"],
         "expiry_time": found["Expiration"].isoformat(),
     }
+
+
+def forget_account(account: Account) -> None:
+    """Drop what is remembered of one account, so that the next call asks for its role anew."""
+    with _lock:
+        _sessions.pop(account, None)
+        for key in [key for key in _clients if key[0] == account]:
+            del _clients[key]
 
 
 def forget_sessions() -> None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 EVENTS_QUEUE = "orca-events"
 DEAD_EVENTS_QUEUE = "orca-events-dead"
-PROVISIONER = "orca-provisioner"
+PROVISIONER = provisioner_policy.PROVISIONER
 _DAY = 86_400
+_POLICY_VERSIONS = 5
 
 
 @cache
@@ -71,6 +72,7 @@ def ensure(account: Account) -> None:
         _bucket_ensure(platform_bucket(), account.region, versioned=False)
         _bucket_ensure(state_bucket(), account.region, versioned=True)
         _events_ensure(account.region)
+        _boundary_ensure(account)
         _provisioner_ensure(account)
 
 
@@ -148,6 +150,31 @@ def _provisioner_ensure(account: Account) -> None:
         PolicyName="build-workspaces",
         PolicyDocument=json.dumps(provisioner_policy.document(account.number)),
     )
+
+
+def _boundary_ensure(account: Account) -> None:
+    iam, arn = client("iam"), provisioner_policy.boundary_arn(account.number)
+    text = json.dumps(provisioner_policy.boundary(account.number))
+    try:
+        iam.create_policy(PolicyName=arn.rsplit("/", 1)[-1], PolicyDocument=text)
+    except ClientError as error:
+        if error_code(error) != "EntityAlreadyExists":
+            raise
+        _boundary_renew(arn, text)
+
+
+def _boundary_renew(arn: str, text: str) -> None:
+    """Make ``text`` the policy's newest version, where it is another. IAM keeps five: the oldest goes."""
+    iam = client("iam")
+    versions = iam.list_policy_versions(PolicyArn=arn)["Versions"]
+    current = next(version["VersionId"] for version in versions if version["IsDefaultVersion"])
+    found = iam.get_policy_version(PolicyArn=arn, VersionId=current)["PolicyVersion"]["Document"]
+    if found == json.loads(text):
+        return
+    others = sorted((v for v in versions if not v["IsDefaultVersion"]), key=lambda version: version["CreateDate"])
+    if len(versions) >= _POLICY_VERSIONS:
+        iam.delete_policy_version(PolicyArn=arn, VersionId=others[0]["VersionId"])
+    iam.create_policy_version(PolicyArn=arn, PolicyDocument=text, SetAsDefault=True)
 
 
 @dataclass(frozen=True)

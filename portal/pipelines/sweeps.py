@@ -95,7 +95,8 @@ def workspace_steps_end(*, workspace: Workspace) -> int:
     """Cancel whatever is still open in a workspace that is gone."""
     ended = 0
     for step in Step.objects.filter(workspace=workspace, state__in=OPEN):
-        ended += step_end(step, State.CANCELLED, "workspace_gone", "The workspace was destroyed.")
+        why = workspace.state_reason or "The workspace was destroyed."
+        ended += step_end(step, State.CANCELLED, "workspace_gone", why)
     return ended
 
 

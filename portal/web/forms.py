@@ -12,6 +12,7 @@ from django import forms
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
+from portal.clouds.models import CloudAccount
 from portal.core.errors import OrcaError
 from portal.pipelines.bundles import PathUpload
 from portal.pipelines.models import ScriptVersion
@@ -42,11 +43,46 @@ class WorkspaceForm(forms.Form):
     volume_gb = forms.IntegerField(
         label="Disk in GB", min_value=8, max_value=1000, initial=20, help_text="Room for packages and working files."
     )
+    cloud_account = forms.ChoiceField(
+        label="Where", required=False, help_text="Orca's own cloud, or an account that you have linked."
+    )
     review = forms.BooleanField(
         label="Show me the plan before anything is built",
         required=False,
         help_text="Terraform works out what it would make, and waits for your yes.",
     )
+
+    def __init__(self, *args: Any, accounts: Iterable[CloudAccount], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        linked = [(account.pk, f"{account.name} ({account.account_id})") for account in accounts]
+        _choose(self.fields["cloud_account"], [("", "Orca's own cloud"), *linked])
+        self.has_linked = bool(linked)
+
+
+class CloudForm(forms.Form):
+    """A link to be begun."""
+
+    name = forms.CharField(
+        max_length=80, help_text="What you call it, to tell it from others.", initial="My AWS account"
+    )
+
+
+class CloudCheckForm(forms.Form):
+    """The role that Orca is to use."""
+
+    role = forms.CharField(
+        label="Account id or role ARN",
+        max_length=200,
+        help_text="The twelve digits of the account, or the ARN that CloudFormation or Terraform put out.",
+        widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false", "autocapitalize": "off"}),
+    )
+
+
+class UnlinkForm(forms.Form):
+    """The end of a link."""
+
+    abandon = forms.BooleanField(required=False)
+    confirm_name = forms.CharField(required=False, max_length=100)
 
 
 class DestroyForm(forms.Form):

@@ -86,6 +86,17 @@ NOTIFICATION = {
     "off": Look("Off", "off", "pause-circle-fill"),
     "failed": Look("The last one did not arrive", "warn", "exclamation-triangle-fill"),
 }
+CLOUD = {
+    "pending": Look("Not linked yet", "wait", "clock"),
+    "linked": Look("Linked", "good", "check-circle-fill"),
+    "broken": Look("Needs mending", "bad", "x-circle-fill"),
+    "unlinked": Look("Unlinked", "off", "slash-circle-fill"),
+}
+FINDING = {
+    "ok": Look("Fine", "good", "check-circle-fill"),
+    "failed": Look("Wrong", "bad", "x-circle-fill"),
+    "skipped": Look("Not looked at", "off", "dash-circle"),
+}
 _KINDS = {
     "run": RUN,
     "workspace": WORKSPACE,
@@ -96,11 +107,13 @@ _KINDS = {
     "schedule": SCHEDULE,
     "notice": NOTICE,
     "notification": NOTIFICATION,
+    "cloud": CLOUD,
+    "finding": FINDING,
 }
 
 
 def look_of(kind: str, state: str) -> Look:
-    """The look of a state of a run (also a step), workspace, Terraform run, instance, action, schedule, slot or notice."""
+    """The look of a state: of a run or step, a workspace, a schedule or whatever else ``kind`` names."""
     return _KINDS[kind].get(state, _UNKNOWN)
 
 

@@ -6,6 +6,7 @@ from django.urls import URLPattern, path
 
 from portal.web.views import (
     account,
+    clouds,
     dashboard,
     device,
     notifications,
@@ -24,6 +25,7 @@ _script = "scripts/<slug:script_id>/"
 _schedule = "schedules/<slug:schedule_id>/"
 _run = "runs/<slug:run_id>/"
 _notification = "notifications/<slug:notification_id>/"
+_cloud = "clouds/<slug:account_id>/"
 _step = _run + "steps/<slug:step_id>/"
 
 urlpatterns: list[URLPattern] = [
@@ -83,6 +85,16 @@ urlpatterns: list[URLPattern] = [
     path(_notification + "delete/", notifications.notification_delete, name="notification_delete"),
     path(_notification + "deliveries/<slug:delivery_id>/again/", notifications.delivery_again, name="delivery_again"),
     path("device/", device.device, name="device"),
+    path("clouds/", clouds.cloud_list, name="cloud_list"),
+    path("clouds/new/", clouds.cloud_new, name="cloud_new"),
+    path(_cloud, clouds.cloud, name="cloud"),
+    path(_cloud + "template/", clouds.cloud_template, name="cloud_template"),
+    path(_cloud + "module/", clouds.cloud_module, name="cloud_module"),
+    path(_cloud + "check/", clouds.cloud_check, name="cloud_check"),
+    path(_cloud + "rotate/", clouds.cloud_rotate, name="cloud_rotate"),
+    path(_cloud + "rotate/finish/", clouds.cloud_rotate_finish, name="cloud_rotate_finish"),
+    path(_cloud + "rotate/cancel/", clouds.cloud_rotate_cancel, name="cloud_rotate_cancel"),
+    path(_cloud + "unlink/", clouds.cloud_unlink, name="cloud_unlink"),
     path("account/", account.account, name="account"),
     path("account/name/", account.account_name, name="account_name"),
     path("account/ssh-keys/", account.ssh_key_add, name="ssh_key_add"),

@@ -9,6 +9,7 @@ from django.db.models import Prefetch
 
 from portal.accounts.models import User
 from portal.accounts.selectors import ssh_keys_of
+from portal.clouds.models import CloudAccount
 from portal.pipelines.models import OPEN
 from portal.pipelines.selectors import runs_listed
 from portal.schedules.selectors import schedules_in
@@ -39,10 +40,11 @@ def actions_of(workspace: Workspace) -> Actions:
     leaving = workspace.stop_requested_at is not None
     stoppable = not leaving and (run is None or run.settles)
     gone = workspace.state == State.DESTROYED
+    unlinked = workspace.cloud_account.state == CloudAccount.State.UNLINKED
     return Actions(
         stop=stoppable and workspace.state in {State.READY, State.DEGRADED},
         start=leaving or (idle and workspace.state == State.STOPPED),
-        apply=idle and workspace.state in {State.READY, State.DEGRADED, State.FAILED, State.DESTROYED},
+        apply=idle and not unlinked and workspace.state in {State.READY, State.DEGRADED, State.FAILED, State.DESTROYED},
         destroy=idle and not gone and workspace.state != State.REQUESTED,
         delete_data=idle and (not gone or workspace.data_kept) and workspace.state != State.REQUESTED,
     )

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from portal.accounts.current import current_user
+from portal.clouds.selectors import account_chosen
 from portal.core.idempotency import idempotent
 from portal.core.requests import given
 from portal.workspaces import files_api, secrets, selectors, services, terraform_runs
@@ -81,12 +82,14 @@ class WorkspaceOut(serializers.ModelSerializer[Workspace]):
     instances = serializers.SerializerMethodField()
     active_run = serializers.CharField(source="active_run_id", allow_null=True)
     ssh = serializers.SerializerMethodField()
+    cloud_account = serializers.SerializerMethodField()
 
     class Meta:
         model = Workspace
         fields = (
             "id",
             "name",
+            "cloud_account",
             "state",
             "state_reason",
             "state_changed_at",
@@ -111,6 +114,10 @@ class WorkspaceOut(serializers.ModelSerializer[Workspace]):
             [i for i in workspace.instances.all() if i.state != Instance.State.TERMINATED], many=True
         ).data
 
+    @extend_schema_field(serializers.CharField(allow_null=True, help_text="Your linked account; null for Orca's own."))
+    def get_cloud_account(self, workspace: Workspace) -> str | None:
+        return workspace.cloud_account_id if workspace.cloud_account.owner_id == workspace.owner_id else None
+
     @extend_schema_field(SshOut(allow_null=True))
     def get_ssh(self, workspace: Workspace) -> Any:
         found = selectors.ssh_address(workspace)
@@ -122,6 +129,9 @@ class WorkspaceIn(serializers.Serializer[Any]):
     instance_type = serializers.ChoiceField(choices=Workspace.Size.choices, required=False)
     volume_gb = serializers.IntegerField(min_value=8, max_value=1000, default=20)
     review = serializers.BooleanField(default=False, help_text="Stop after the plan until it is approved.")
+    cloud_account = serializers.CharField(
+        default="", allow_blank=True, help_text="Id of an account that you have linked; without it, Orca's own."
+    )
 
 
 class ApplyIn(serializers.Serializer[Any]):
@@ -187,7 +197,10 @@ class WorkspaceList(generics.ListAPIView[Workspace]):
     @idempotent
     def post(self, request: Request) -> Response:
         """Ask for a workspace. It is built in the background; watch its ``state``."""
-        made = services.workspace_create(owner=current_user(request), **given(WorkspaceIn, request))
+        owner, wanted = current_user(request), given(WorkspaceIn, request)
+        chosen = wanted.pop("cloud_account")
+        account = account_chosen(owner=owner, account_id=chosen) if chosen else None
+        made = services.workspace_create(owner=owner, cloud_account=account, **wanted)
         return Response(WorkspaceOut(made).data, status=status.HTTP_202_ACCEPTED)
 
 

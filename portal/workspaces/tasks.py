@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
-from portal.workspaces import control, instances, terraform_director, terraform_runs
+from portal.workspaces import control, instances, letting_go, terraform_director, terraform_runs
 
 
 @shared_task
@@ -27,3 +27,8 @@ def workspace_power(workspace_id: str, **_: Any) -> None:
 @shared_task
 def instances_sweep(**_: Any) -> int:
     return instances.instances_sweep() + control.controls_sweep()
+
+
+@shared_task
+def instances_leave(workspace_id: str, **_: Any) -> int:
+    return letting_go.instances_leave(workspace_id=workspace_id)

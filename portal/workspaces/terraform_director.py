@@ -21,7 +21,8 @@ from django.db import close_old_connections, connection
 from django.db.models import F
 from django.utils import timezone
 
-from portal.clouds.services import account_handle
+from portal.clouds.links import is_refused, link_refused
+from portal.clouds.services import account_handle, boundary_arn
 from portal.core.errors import CloudFault, OrcaError
 from portal.core.states import moved
 from portal.gateways import aws_platform, aws_queue, aws_storage
@@ -76,7 +77,7 @@ def terraform_run_execute(*, run_id: str) -> str:
             terraform_run_end(run=run, state=_State.CANCELLED)
         except OrcaError as error:
             journal.flush()
-            terraform_run_end(run=run, state=_State.FAILED, error=error)
+            terraform_run_end(run=run, state=_State.FAILED, error=_explained(run, error))
         except Exception as error:
             logger.exception("Terraform run %s", run.pk)
             journal.flush()
@@ -89,6 +90,32 @@ def terraform_run_execute(*, run_id: str) -> str:
             if not isinstance(error, RuntimeError | ValueError | OSError):
                 raise
     return run.state
+
+
+# What a role that was taken back looks like: Terraform and boto3 each have their words for it.
+_REFUSALS = {
+    "terraform_role_refused",
+    "terraform_bad_credentials",
+    "terraform_denied",
+    "cloud_denied",
+    "cloud_credentials",
+}
+
+
+def _explained(run: TerraformRun, error: OrcaError) -> OrcaError:
+    """The error, or the reason behind it: Orca may no longer assume the role of the cloud account."""
+    account = run.workspace.cloud_account
+    account.refresh_from_db()
+    if error.code not in _REFUSALS or not is_refused(account):
+        return error
+    message = f"Orca may no longer assume the role {account.role_arn} of the cloud account {account.name}."
+    link_refused(account_id=account.pk, why=message)
+    return OrcaError(
+        message,
+        code="role_revoked",
+        hint="The owner of the account mends the role: the account's page in Orca says what is wrong. Then apply again;"
+        " what was finished is kept.",
+    )
 
 
 class _Journal:
@@ -278,7 +305,9 @@ class _Director:
         terraform_run_end(run=self.run, state=_State.SUCCEEDED)
 
     def _built(self, outputs: dict[str, Any]) -> None:
-        Workspace.objects.filter(pk=self.workspace.pk).update(outputs=outputs, data_kept=True)
+        held = Workspace.objects.filter(pk=self.workspace.pk, active_run=self.run)
+        if not held.update(outputs=outputs, data_kept=True):
+            return  # let go meanwhile: its cloud account was unlinked
         known = [str(i) for i in outputs.get("instance_ids", [])]
         for instance_id in known:
             Instance.objects.get_or_create(workspace=self.workspace, instance_id=instance_id)
@@ -310,6 +339,7 @@ def terraform_variables(workspace: Workspace, operation: str) -> dict[str, objec
         "s3_use_path_style": settings.S3_PATH_STYLE,
         "provisioner_role_arn": account.role_arn,
         "provisioner_external_id": account.external_id,
+        "permissions_boundary_arn": boundary_arn(account),
         "user_principal_arn": services.user_principal_arn(),
         "user_external_id": services.user_external_id(workspace),
         "instance_type": workspace.instance_type,

@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.clouds.models import CloudAccount
 from portal.core.audit import audit
 from portal.core.background import enqueue, enqueue_on_commit
 from portal.core.errors import Conflict, OrcaError
@@ -35,6 +36,11 @@ def terraform_run_request(
     *, workspace: Workspace, operation: str, by: User | None, review: bool = False
 ) -> TerraformRun:
     """Take the workspace's lock and queue a run. Raises ``Conflict``, naming the holder, when it is taken."""
+    if workspace.cloud_account.state == CloudAccount.State.UNLINKED:
+        raise Conflict(
+            f"The cloud account {workspace.cloud_account.name} was unlinked; Orca cannot do anything there any more.",
+            code="account_unlinked",
+        )
     with transaction.atomic():
         run = TerraformRun.objects.create(
             workspace=workspace,

@@ -80,6 +80,12 @@ class Scene:
             PolicyName="workspaces",
             PolicyDocument=json.dumps(provisioner_policy.document(ACCOUNT)),
         )
+        known = {policy["PolicyName"] for policy in iam.list_policies(Scope="Local")["Policies"]}
+        if "orca-provisioner-boundary" not in known:
+            iam.create_policy(
+                PolicyName="orca-provisioner-boundary",
+                PolicyDocument=json.dumps(provisioner_policy.boundary(ACCOUNT)),
+            )
 
     def agent_publish(self, content: bytes | None = None) -> None:
         """Put the agent's archive where instances look for it, or something else in its place."""
@@ -107,6 +113,7 @@ class Scene:
             "s3_use_path_style": True,
             "provisioner_role_arn": PROVISIONER,
             "provisioner_external_id": EXTERNAL_ID,
+            "permissions_boundary_arn": provisioner_policy.boundary_arn(ACCOUNT),
             "user_principal_arn": f"arn:aws:iam::{ACCOUNT}:root",
             "user_external_id": USER_EXTERNAL_ID,
             "instance_type": "t3.small",

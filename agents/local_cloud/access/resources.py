@@ -77,7 +77,17 @@ def _iam(action: str, response: Any) -> Target:
     if arn := given.get("PolicyArn"):
         owner = _named(account, given)
         return Target([owner] if owner else [arn], request_context={"iam:policyarn": [arn]})
-    return Target([_named(account, given) or "*"])
+    if arn := given.get("PolicySourceArn"):
+        return Target([arn])
+    return Target([_named(account, given) or "*"], request_context=_boundary(account, given))
+
+
+def _boundary(account: str, given: Mapping[str, str]) -> dict[str, list[str]]:
+    """``iam:PermissionsBoundary``: the one that is given to a role, else the one that it has (IAM's condition keys)."""
+    arn = given.get("PermissionsBoundary")
+    if not arn and (name := given.get("RoleName")):
+        arn = next((role.permissions_boundary_arn for role in iam(account).roles.values() if role.name == name), None)
+    return {"iam:permissionsboundary": [arn]} if arn else {}
 
 
 _IAM_NAMES = {
@@ -142,7 +152,13 @@ def _ec2(action: str, response: Any) -> Target:
 
 
 def _kind_by_prefix(resource_id: str) -> str:
-    prefixes = {"i": "instance", "vol": "volume", "sg": "security-group", "eni": "network-interface"}
+    prefixes = {
+        "i": "instance",
+        "vol": "volume",
+        "sg": "security-group",
+        "sgr": "security-group-rule",
+        "eni": "network-interface",
+    }
     return prefixes.get(resource_id.split("-", 1)[0], "*")
 
 

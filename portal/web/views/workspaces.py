@@ -13,6 +13,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from portal.accounts.current import current_user
+from portal.clouds.selectors import account_chosen, accounts_open
 from portal.core.errors import Conflict, Invalid, LimitReached, OrcaError
 from portal.core.streams import stream
 from portal.web.forms import DestroyForm, WorkspaceForm, tell
@@ -49,11 +50,16 @@ async def workspace_list_live(request: HttpRequest) -> StreamingHttpResponse:
 @require_http_methods(["GET", "POST"])
 def workspace_new(request: HttpRequest) -> HttpResponse:
     """The form for a new one."""
-    form = WorkspaceForm(request.POST or None, initial={"instance_type": settings.DEFAULT_INSTANCE_TYPE})
+    owner = current_user(request)
+    initial = {"instance_type": settings.DEFAULT_INSTANCE_TYPE, "cloud_account": request.GET.get("cloud", "")}
+    form = WorkspaceForm(request.POST or None, initial=initial, accounts=accounts_open(owner))
     status = 200
     if request.method == "POST" and form.is_valid():
+        wanted = dict(form.cleaned_data)
+        chosen = wanted.pop("cloud_account")
         try:
-            made = services.workspace_create(owner=current_user(request), **form.cleaned_data)
+            account = account_chosen(owner=owner, account_id=chosen) if chosen else None
+            made = services.workspace_create(owner=owner, cloud_account=account, **wanted)
         except (Invalid, Conflict, LimitReached) as error:
             tell(form, error)
             status = error.status

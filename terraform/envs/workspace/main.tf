@@ -51,6 +51,8 @@ module "identity" {
   secrets_arn_prefix = "arn:${local.partition}:secretsmanager:${var.region}:${local.account_id}:secret:orca/${var.workspace_id}/"
   user_principal_arn = var.user_principal_arn
   user_external_id   = var.user_external_id
+
+  permissions_boundary_arn = var.permissions_boundary_arn
 }
 
 module "compute" {

@@ -45,6 +45,18 @@ variable "provisioner_external_id" {
   sensitive   = true
 }
 
+variable "permissions_boundary_arn" {
+  description = "Policy that bounds what the roles may do, whatever their own policies say; empty for none."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.permissions_boundary_arn == "" || can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:policy/.+$", var.permissions_boundary_arn))
+    error_message = "The boundary is empty or the ARN of a policy."
+  }
+}
+
 variable "user_principal_arn" {
   description = "Who may assume the person's role: the root ARN of an account, or one role or user."
   type        = string

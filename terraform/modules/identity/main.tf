@@ -1,5 +1,6 @@
 locals {
   instance_name = "${var.name}-instance"
+  boundary      = var.permissions_boundary_arn == "" ? null : var.permissions_boundary_arn
 }
 
 # What an instance may do.
@@ -75,9 +76,10 @@ data "aws_iam_policy_document" "instance" {
 }
 
 resource "aws_iam_role" "instance" {
-  name               = local.instance_name
-  description        = "What the instances of an Orca workspace may do."
-  assume_role_policy = data.aws_iam_policy_document.instance_trust.json
+  name                 = local.instance_name
+  description          = "What the instances of an Orca workspace may do."
+  assume_role_policy   = data.aws_iam_policy_document.instance_trust.json
+  permissions_boundary = local.boundary
 }
 
 resource "aws_iam_role_policy" "instance" {
@@ -139,9 +141,10 @@ data "aws_iam_policy_document" "user" {
 }
 
 resource "aws_iam_role" "user" {
-  name               = "${var.name}-user"
-  description        = "What the person of an Orca workspace may do with their own bucket."
-  assume_role_policy = data.aws_iam_policy_document.user_trust.json
+  name                 = "${var.name}-user"
+  description          = "What the person of an Orca workspace may do with their own bucket."
+  assume_role_policy   = data.aws_iam_policy_document.user_trust.json
+  permissions_boundary = local.boundary
 }
 
 resource "aws_iam_role_policy" "user" {

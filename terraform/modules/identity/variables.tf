@@ -79,3 +79,15 @@ variable "user_external_id" {
     error_message = "An ExternalId has 2 to 1224 letters, digits and + = , . @ : / -."
   }
 }
+
+variable "permissions_boundary_arn" {
+  description = "Policy that bounds what the roles may do, whatever their own policies say; empty for none."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.permissions_boundary_arn == "" || can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:policy/.+$", var.permissions_boundary_arn))
+    error_message = "The boundary is empty or the ARN of a policy."
+  }
+}

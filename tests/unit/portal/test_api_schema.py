@@ -109,8 +109,19 @@ def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_call
         target=Target("script", workspace=workspace.pk, script=script.pk),
     )
     schedule_run_now(schedule=schedule, by=owner)
+    linked = CloudAccount.objects.create(
+        owner=owner,
+        name="mine",
+        claimed_name="mine",
+        account_id="2" * 12,
+        region="eu-central-1",
+        role_arn="arn:aws:iam::222222222222:role/orca-link",
+        external_id="made-by-orca-for-this-link",
+    )
     token, text = api_token_add(owner=owner, name="test")
     return {
+        "account": linked.pk,
+        "cloud_account": linked.pk,
         "workspace": workspace.pk,
         "script": script.pk,
         "run": run.pk,

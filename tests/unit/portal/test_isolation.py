@@ -50,12 +50,15 @@ PERSONAL = {
     "schedules/new/",
     "schedules/preview/",
     "device/",
+    "clouds/",
+    "clouds/new/",
     "account/",
     "account/name/",
     "account/ssh-keys/",
     "account/tokens/",
     "api/v1/me/",
     "api/v1/ssh-keys/",
+    "api/v1/cloud-accounts/",
     "api/v1/workspaces/",
     "api/v1/scripts/",
     "api/v1/runs/",
@@ -94,6 +97,15 @@ def belongings(owner: User) -> dict[str, str]:
     account = CloudAccount.objects.create(
         name="Orca", account_id="1" * 12, region="eu-central-1", role_arn="arn:aws:iam::1:role/x", external_id="e"
     )
+    linked = CloudAccount.objects.create(
+        owner=owner,
+        name=SECRET_WORD,
+        claimed_name=SECRET_WORD,
+        account_id="2" * 12,
+        region="eu-central-1",
+        role_arn="arn:aws:iam::222222222222:role/x",
+        external_id=SECRET_WORD,
+    )
     workspace = Workspace.objects.create(
         owner=owner, name=SECRET_WORD, claimed_name=SECRET_WORD, cloud_account=account, state="ready"
     )
@@ -131,6 +143,7 @@ def belongings(owner: User) -> dict[str, str]:
     )
     token, _ = api_token_add(owner=owner, name=SECRET_WORD)
     return {
+        "account_id": linked.pk,
         "workspace_id": workspace.pk,
         "terraform_run_id": terraform_run.pk,
         "script_id": script.pk,
@@ -178,6 +191,7 @@ def test_every_route_of_an_object_answers_404_to_an_outsider(outsider: User, bel
     assert Run.objects.get().cancel_requested_at is None
     assert Secret.objects.get().changed_by is None
     assert Schedule.objects.get().enabled
+    assert CloudAccount.objects.get(owner__isnull=False).state == "linked"
 
 
 def test_every_other_route_is_known_and_shows_nothing_of_others(outsider: User, belongings: dict[str, str]) -> None:

@@ -87,20 +87,22 @@ run "wishes_with_bounds" {
     region               = "home"
     provisioner_role_arn = "role"
     user_principal_arn   = "*"
-    user_external_id     = "x"
-    events_queue_url     = "orca-events"
-    events_queue_arn     = "orca-events"
-    signing_key          = "secret"
-    slots                = 0
-    volume_gb            = 1
-    image_id             = "latest"
-    instance_count       = -1
-    instance_type        = "big"
-    ssh_cidrs            = ["everyone"]
+
+    permissions_boundary_arn = "everything"
+    user_external_id         = "x"
+    events_queue_url         = "orca-events"
+    events_queue_arn         = "orca-events"
+    signing_key              = "secret"
+    slots                    = 0
+    volume_gb                = 1
+    image_id                 = "latest"
+    instance_count           = -1
+    instance_type            = "big"
+    ssh_cidrs                = ["everyone"]
   }
 
   expect_failures = [
-    var.workspace_id, var.region, var.provisioner_role_arn, var.user_principal_arn, var.user_external_id,
+    var.workspace_id, var.region, var.provisioner_role_arn, var.permissions_boundary_arn, var.user_principal_arn, var.user_external_id,
     var.events_queue_url, var.events_queue_arn, var.signing_key, var.slots, var.volume_gb, var.image_id,
     var.instance_count, var.instance_type, var.ssh_cidrs,
   ]

@@ -190,3 +190,28 @@ run "a_prefix_ends_with_a_slash" {
 
   expect_failures = [var.secrets_arn_prefix]
 }
+
+run "within_a_boundary" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::100000000001:policy/orca-provisioner-boundary"
+  }
+
+  assert {
+    condition = alltrue([
+      for role in [aws_iam_role.instance, aws_iam_role.user] : role.permissions_boundary == "arn:aws:iam::100000000001:policy/orca-provisioner-boundary"
+    ])
+    error_message = "Both roles stay within the boundary."
+  }
+}
+
+run "a_boundary_is_a_policy" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "none"
+  }
+
+  expect_failures = [var.permissions_boundary_arn]
+}
