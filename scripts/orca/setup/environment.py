@@ -66,9 +66,10 @@ def environment_install(folder: Path, requirements: Path, name: str) -> None:
                 "Debian and Ubuntu keep that in a package of its own: sudo apt-get install python3-venv",
                 made.stdout + made.stderr,
             )
+    mark = _mark(requirements)  # of what is installed now, whatever becomes of the file meanwhile
     with step(f"{name} ({requirements.name}, about a minute the first time)"):
         _pip_install(folder, requirements)
-    (folder / "requirements.sha256").write_text(_mark(requirements))
+    (folder / "requirements.sha256").write_text(mark)
 
 
 def _pip_install(folder: Path, requirements: Path) -> None:

@@ -23,7 +23,8 @@ SOURCES = Path(agents.orca_cli.__file__).parent
 
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, found in (group or typer.main.get_command(app)).commands.items():
+    root: Any = group or typer.main.get_command(app)
+    for name, found in root.commands.items():
         if hasattr(found, "commands"):
             yield from commands(found, (*path, name))
         else:

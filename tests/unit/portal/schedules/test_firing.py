@@ -365,9 +365,12 @@ def test_what_many_schedules_start_is_handed_out_once_all_have_fired(
     for number in range(firing.BATCH + 1):
         scheduled("* * * * *", name=f"schedule {number}")
     seen: list[int] = []
-    monkeypatch.setattr(
-        "portal.pipelines.dispatch._slots", lambda workspace: seen.append(Run.objects.count()) or (0, 0)
-    )
+
+    def slots(workspace: Workspace) -> tuple[int, int]:
+        seen.append(Run.objects.count())
+        return 0, 0
+
+    monkeypatch.setattr("portal.pipelines.dispatch._slots", slots)
     clock.move(minutes=1)
     firing.schedules_fire()
     assert seen == [firing.BATCH + 1]
