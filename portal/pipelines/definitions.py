@@ -4,6 +4,7 @@ A definition is plain JSON, with every default in it::
 
     {"name", "description", "workspace", "concurrency", "on_failure",
      "parameters": {name: {"default": text or None, "description"}}, "environment": {name: text},
+     "schedules": [{"name", "cron": text or "", "every": text or "", "zone", "missed", "parameters": {name: text}}],
      "steps": [{"name", "script", "version": number or None, "arguments": [text], "environment": {name: text},
                 "secrets": [name], "needs": [name], "inputs": [{"step", "files": [path]}], "limits": {name: number},
                 "retries": {"count", "backoff_seconds", "exit_codes": [number]}, "workspace": text}]}
@@ -43,6 +44,7 @@ _KINDS = {
 }
 _NAMES = {
     "^[A-Za-z_][A-Za-z0-9_]{0,63}$": "{} is no name for a variable: letters, digits and _ only, 64 at most.",
+    "^[0-9]{1,9} (second|minute|hour|day)s?$": "{} is no interval: write a number and a unit, like 15 minutes.",
     "^[a-z0-9][a-z0-9_-]{0,63}$": "A step's name has small letters, digits, - and _ only, 64 at most.",
 }
 _SAID = {
@@ -81,6 +83,7 @@ class Draft:
         self._check_shape()
         self.definition = _normal(self._document)
         self._check_steps()
+        self._check_schedules()
         self._check_texts()
         self.require_sound()
 
@@ -116,6 +119,24 @@ class Draft:
             self._check_cycles(places)
         if not self._problems:
             self._check_inputs()
+
+    def _check_schedules(self) -> None:
+        names: set[str] = set()
+        for index, schedule in enumerate(self.definition["schedules"]):
+            if bool(schedule["cron"]) == bool(schedule["every"]):
+                self.refuse(("schedules", index), "A schedule has either cron or every.")
+            elif schedule["name"] in names:
+                self.refuse(("schedules", index, "name"), f"Another schedule is called {schedule['name']}.")
+            names.add(schedule["name"])
+            known = self.definition["parameters"]
+            for name in schedule["parameters"]:
+                if name not in known:
+                    message = f"There is no parameter {name}.{_meant(name, known)}"
+                    self.refuse(("schedules", index, "parameters", name), message)
+            for name, parameter in known.items():
+                if parameter["default"] is None and name not in schedule["parameters"]:
+                    message = f"{name} has no default: say here what it is to be."
+                    self.refuse(("schedules", index, "parameters"), message)
 
     def _check_cycles(self, places: Mapping[str, int]) -> None:
         try:
@@ -221,7 +242,7 @@ def _normal(document: Document) -> Definition:
                 "script": step["script"],
                 "version": step.get("version"),
                 "arguments": [document.text((*at, "arguments", n)) for n in range(len(step.get("arguments", [])))],
-                "environment": _environment(document, (*at, "environment"), step),
+                "environment": _texts_at(document, (*at, "environment"), step),
                 "secrets": step.get("secrets", []),
                 "needs": needs,
                 "inputs": [
@@ -240,13 +261,28 @@ def _normal(document: Document) -> Definition:
         "concurrency": value.get("concurrency", "queue"),
         "on_failure": value.get("on_failure", "stop"),
         "parameters": {name: _parameter(document, name) for name in value.get("parameters", {})},
-        "environment": _environment(document, ("environment",), value),
+        "environment": _texts_at(document, ("environment",), value),
+        "schedules": [_schedule(document, index) for index in range(len(value.get("schedules", [])))],
         "steps": steps,
     }
 
 
-def _environment(document: Document, path: Path, around: Mapping[str, Any]) -> dict[str, str]:
-    return {name: document.text((*path, name)) for name in around.get("environment", {})}
+def _texts_at(document: Document, path: Path, around: Mapping[str, Any]) -> dict[str, str]:
+    """The texts by name that lie at a path, whose last part is their place in ``around``."""
+    return {name: document.text((*path, name)) for name in around.get(str(path[-1]), {})}
+
+
+def _schedule(document: Document, index: int) -> dict[str, Any]:
+    given = document.value["schedules"][index]
+    rule = given.get("cron", given.get("every", ""))
+    return {
+        "name": given.get("name", rule),
+        "cron": given.get("cron", ""),
+        "every": given.get("every", ""),
+        "zone": given.get("zone", "UTC"),
+        "missed": given.get("missed", "skip"),
+        "parameters": _texts_at(document, ("schedules", index, "parameters"), given),
+    }
 
 
 def _parameter(document: Document, name: str) -> dict[str, str | None]:

@@ -4,5 +4,9 @@ from django.dispatch import Signal
 
 # Sends ``run``, which has come to a final state.
 run_ended = Signal()
+# Sends ``owner`` and ``draft`` (`definitions.Draft`): whoever knows what is wrong with it refuses that.
+pipeline_checked = Signal()
+# Sends ``pipeline`` and its new ``version``.
+pipeline_saved = Signal()
 # Sends ``pipeline``, ``due_at`` (the slot of a schedule) and ``why``: it should have run, and did not.
 run_refused = Signal()

@@ -16,7 +16,7 @@ from portal.core.errors import Conflict, Invalid
 from portal.core.ids import new_id
 from portal.core.live import publish_on_commit
 from portal.pipelines.definitions import Definition, Draft, filled
-from portal.pipelines.events import run_refused
+from portal.pipelines.events import pipeline_checked, pipeline_saved, run_refused
 from portal.pipelines.models import OPEN, Pipeline, PipelineVersion, Run, Script, ScriptVersion, State, Step
 from portal.pipelines.progress import run_settle
 from portal.pipelines.services import inputs_checked, run_cancel, workspace_require
@@ -68,6 +68,7 @@ def pipeline_apply(*, owner: User, source: str) -> tuple[Pipeline, PipelineVersi
             if not made:
                 Pipeline.objects.filter(pk=pipeline.pk).update(**about)
                 pipeline.refresh_from_db()
+            pipeline_saved.send(sender=Pipeline, pipeline=pipeline, version=version)
             audit("pipeline.apply", pipeline, by=owner, version=version.number)
             publish_on_commit(f"owner:{owner.pk}")
     except IntegrityError as error:
@@ -106,6 +107,7 @@ def _read(owner: User, source: str) -> Definition:
         except Invalid as error:
             for field, message in error.fields.items():
                 draft.refuse(("steps", index, field), message)
+    pipeline_checked.send(sender=Pipeline, owner=owner, draft=draft)
     draft.require_sound()
     return definition
 

@@ -41,6 +41,9 @@ class Schedule(Identified):
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="schedules")
     name = models.CharField(max_length=80)
+    of_pipeline = models.BooleanField(
+        default=False, help_text="It stands in the pipeline's YAML: saving that changes or deletes it."
+    )
     enabled = models.BooleanField(default=True)
     disabled_reason = models.CharField(max_length=200, blank=True, help_text="Why Orca itself disabled it.")
     kind = models.CharField(max_length=8, choices=Kind.choices)

@@ -22,7 +22,14 @@ _OVER = "The moment that it is for has passed."
 
 
 def schedule_create(
-    *, owner: User, name: str, timing: Timing, target: Target, missed: str = "", enabled: bool = True
+    *,
+    owner: User,
+    name: str,
+    timing: Timing,
+    target: Target,
+    missed: str = "",
+    enabled: bool = True,
+    of_pipeline: bool = False,
 ) -> Schedule:
     """A new schedule. ``missed`` is by default ``run_once`` for one moment, else ``skip``.
 
@@ -38,7 +45,7 @@ def schedule_create(
                 code="too_many_schedules",
                 hint="Delete one that you no longer need.",
             )
-        schedule = Schedule(owner=owner, enabled=enabled, **given)
+        schedule = Schedule(owner=owner, enabled=enabled, of_pipeline=of_pipeline, **given)
         schedule.next_at = timing_of(schedule).rule().after(now) if enabled else None
         _save(schedule)
         audit("schedule.create", schedule, by=owner)
