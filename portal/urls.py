@@ -24,8 +24,8 @@ api = [
         "workspaces.api",
         "pipelines.api",
         "pipelines.pipelines_api",
-        "notices.api",
         "schedules.api",
+        "notices.api",
     )
     if find_spec(f"portal.{module}")
 ]

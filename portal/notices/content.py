@@ -40,7 +40,7 @@ def body_of(notice: Notice) -> dict[str, Any]:
         shown["run"] = _run(notice.run)
         if notice.kind in {Kind.FAILURE, Kind.LATE}:
             shown["steps"] = [_step(step) for step in _wrong(notice.run, notice.kind)]
-    for word in ("pipeline", "script"):
+    for word in ("pipeline", "script", "schedule"):
         if word in facts:
             shown[word] = {"id": facts.pop(word), "name": facts.pop("name")}
     shown |= facts

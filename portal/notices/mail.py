@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import smtplib
-from typing import Any
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from allauth.account.models import EmailAddress
@@ -13,6 +14,7 @@ from django.template.loader import render_to_string
 
 from portal.accounts.models import User
 from portal.core.errors import OrcaError
+from portal.notices.models import Notice
 
 
 class MailRefused(OrcaError):
@@ -32,18 +34,25 @@ def addresses_of(owner: User) -> list[str]:
     return list(found.values_list("email", flat=True))
 
 
-def mail_send(*, to: str, subject: str, body: dict[str, Any], notice_id: str) -> None:
-    """Send one. Its ``Message-ID`` is always the same, so that a repeat is known. Raises ``MailRefused``."""
-    shown = {"subject": subject, "data": body["data"], "type": body["type"], "public_url": settings.PUBLIC_URL}
+def mail_send(*, to: str, notices: Sequence[Notice]) -> None:
+    """Send notices of one notification as one mail. Raises ``MailRefused``.
+
+    The ``Message-ID`` of the same notices is always the same, so that a repeat is known.
+    """
+    subject = " ".join(notices[0].subject.split())
+    if len(notices) > 1:
+        subject = f"{subject}, and {len(notices) - 1} more"
+    told = [notice.content["data"] for notice in notices]
+    shown = {"subject": subject, "notices": told, "notification": told[0]["notification"]}
     message = EmailMultiAlternatives(
-        f"[Orca] {' '.join(subject.split())}",
+        f"[Orca] {subject}",
         render_to_string("notices/mail.txt", shown),
         settings.DEFAULT_FROM_EMAIL,
         [to],
         headers={
-            "Message-ID": f"<{notice_id}@{urlsplit(settings.PUBLIC_URL).hostname or 'orca'}>",
+            "Message-ID": f"<{_name(notices)}@{urlsplit(settings.PUBLIC_URL).hostname or 'orca'}>",
             "Auto-Submitted": "auto-generated",
-            "X-Orca-Notice": notice_id,
+            "X-Orca-Notice": notices[0].pk,
         },
     )
     message.attach_alternative(render_to_string("notices/mail.html", shown), "text/html")
@@ -55,3 +64,10 @@ def mail_send(*, to: str, subject: str, body: dict[str, Any], notice_id: str) ->
         raise MailRefused("The mail server refuses this address.", retryable=not lasting) from error
     except (smtplib.SMTPException, OSError) as error:
         raise MailRefused(f"The mail server did not take it: {error}"[:300], retryable=True) from error
+
+
+def _name(notices: Sequence[Notice]) -> str:
+    """What these notices, and no others, are called together."""
+    if len(notices) == 1:
+        return notices[0].pk
+    return hashlib.sha256(" ".join(notice.pk for notice in notices).encode()).hexdigest()[:26]

@@ -17,6 +17,7 @@ from django.utils import timezone
 from portal.core.background import enqueue_on_commit
 from portal.notices.models import GIVEN_UP_AFTER, Kind, Notice, Subscription
 from portal.pipelines.models import OPEN, Pipeline, Run, Script, State
+from portal.schedules.models import Fire
 
 SEND = "portal.notices.tasks.notices_send"
 MOST_AT_ONCE = 500
@@ -54,25 +55,21 @@ def run_ended_note(*, run: Run) -> int:
     return _written(notices)
 
 
-def slot_note(
-    *,
-    owner_id: str,
-    name: str,
-    due_at: datetime,
-    why: str,
-    pipeline_id: str | None = None,
-    script_id: str | None = None,
-) -> int:
-    """Write the notices of a slot of a schedule in which nothing ran; how many.
+def slot_note(*, fire: Fire) -> int:
+    """Write the notices of a slot in which a schedule started nothing, although it should have; how many.
 
     Where slots follow each other quickly, one of them in five minutes is told of.
     """
-    wanted = Subscription.objects.filter(owner_id=owner_id, enabled=True, on_did_not_run=True)
-    meant = [s for s in wanted if s.covers(script_id=script_id, pipeline_id=pipeline_id)]
-    word, thing = ("pipeline", pipeline_id) if pipeline_id else ("script", script_id)
-    facts = {word: thing, "name": name, "due_at": due_at.isoformat(), "why": why[:1_000]}
-    event = f"slot:{thing}:{int(due_at.timestamp()) // SLOTS_TOLD_ONCE_IN}"
-    subject = f"{name} did not run at {due_at:%Y-%m-%d %H:%M} UTC"
+    schedule, due_at = fire.schedule, fire.due_at
+    wanted = Subscription.objects.filter(owner_id=schedule.owner_id, enabled=True, on_did_not_run=True)
+    meant = [s for s in wanted if s.covers(script_id=schedule.script_id, pipeline_id=schedule.pipeline_id)]
+    if not meant:
+        return 0
+    thing = schedule.pipeline or schedule.script or schedule
+    word = "pipeline" if schedule.pipeline else "script" if schedule.script else "schedule"
+    facts = {word: thing.pk, "name": thing.name, "due_at": due_at.isoformat(), "slots": fire.slots, "why": fire.why}
+    event = f"slot:{schedule.pk}:{int(due_at.timestamp()) // SLOTS_TOLD_ONCE_IN}"
+    subject = f"{thing.name} did not run at {due_at:%Y-%m-%d %H:%M} UTC"
     return _written([_notice(s, Kind.DID_NOT_RUN, event, subject, facts=facts) for s in meant])
 
 

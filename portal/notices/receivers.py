@@ -1,26 +1,25 @@
-"""What notices do when runs end, or are refused. Both are heard in the transaction of the change."""
+"""What notices do when runs end, or slots go by. Both are heard in the transaction of the change."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from portal.notices import outbox
-from portal.pipelines.events import run_ended, run_refused
-from portal.pipelines.models import Pipeline, Run
+from portal.pipelines.events import run_ended
+from portal.pipelines.models import Run
+from portal.schedules.events import slot_not_run
+from portal.schedules.models import Fire
 
 
 def _ended(sender: object, *, run: Run, **_: Any) -> None:
     outbox.run_ended_note(run=run)
 
 
-def _refused(sender: object, *, pipeline: Pipeline, due_at: datetime | None, why: str, **_: Any) -> None:
-    if due_at is None:
-        return  # whoever asked for it was told
-    outbox.slot_note(owner_id=pipeline.owner_id, name=pipeline.name, pipeline_id=pipeline.pk, due_at=due_at, why=why)
+def _not_run(sender: object, *, fire: Fire, **_: Any) -> None:
+    outbox.slot_note(fire=fire)
 
 
 def connect() -> None:
     """Subscribe; called once, when Django has loaded."""
     run_ended.connect(_ended, dispatch_uid="notices.ended")
-    run_refused.connect(_refused, dispatch_uid="notices.refused")
+    slot_not_run.connect(_not_run, dispatch_uid="notices.not_run")

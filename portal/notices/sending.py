@@ -40,6 +40,7 @@ CLAIM = timedelta(seconds=60)
 AT_ONCE = 12
 AT_ONCE_FOR_ONE = 2
 LOOKED_AT = 200
+MOST_IN_A_MAIL = 50
 WORKS_FOR = 60.0
 LOOK_AGAIN = 0.5
 KNOCKS_FOR_ALL = timedelta(seconds=60)
@@ -79,7 +80,8 @@ def notices_send() -> int:
                     going[pool.submit(_tried, way)] = way
                 # While some hang, others become due.
                 for done in wait(going, timeout=LOOK_AGAIN, return_when=FIRST_COMPLETED).done:
-                    _settled(going.pop(done).notice, done.result())
+                    for notice in going.pop(done).notices:
+                        _settled(notice, done.result())
                     tries += 1
     finally:
         _sending.release()
@@ -90,7 +92,9 @@ def notice_send(*, notice_id: str) -> Notice:
     for notice in _claimed([notice_id]):
         way = _prepared(notice)
         if way is not None:
-            _settled(notice, _tried(way))
+            outcome = _tried(way)
+            for sent in way.notices:
+                _settled(sent, outcome)
     found = Notice.objects.filter(pk=notice_id).select_related("subscription").first()
     if found is None:
         raise NotFound("There is no such notice.")
@@ -151,7 +155,7 @@ def _claimed(notice_ids: Sequence[str]) -> list[Notice]:
 class _Way:
     """All that a try needs, so that it touches no database: tries run side by side."""
 
-    notice: Notice
+    notices: Sequence[Notice]
     subscription: Subscription
     payload: str
 
@@ -168,13 +172,34 @@ def _prepared(notice: Notice) -> _Way | None:
                 Notice.objects.filter(pk=notice.pk).update(claimed_until=None, next_try_at=soon, tries=F("tries") - 1)
                 enqueue(SEND, seconds=1.5)
                 return None
-            notice.body = body_of(notice)
-            Notice.objects.filter(pk=notice.pk, body__isnull=True).update(body=notice.body)
-        return _Way(notice, notice.subscription, json.dumps(notice.body, ensure_ascii=False))
+            _write(notice)
+        return _Way([notice, *_company(notice)], notice.subscription, json.dumps(notice.body, ensure_ascii=False))
     except Exception:
         logger.exception("notice %s could not be written", notice.pk)
         _settled(notice, _OWN_FAULT)
         return None
+
+
+def _write(notice: Notice) -> None:
+    """Put the body together, once and for all."""
+    notice.body = body_of(notice)
+    if not Notice.objects.filter(pk=notice.pk, body__isnull=True).update(body=notice.body):
+        notice.refresh_from_db(fields=["body"])
+
+
+def _company(notice: Notice) -> list[Notice]:
+    """What goes with a mail: all that waits for the same mailbox, so that a thousand failures do not fill it."""
+    if notice.kind == Kind.TEST or notice.subscription.channel != Subscription.Channel.EMAIL:
+        return []
+    due = Notice.objects.filter(
+        subscription=notice.subscription_id, state=Notice.State.WAITING, next_try_at__lte=timezone.now()
+    )
+    others = due.exclude(kind=Kind.TEST).order_by("next_try_at", "id").values_list("pk", flat=True)
+    claimed = _claimed(list(others[:MOST_IN_A_MAIL]))
+    for other in claimed:
+        if other.body is None:
+            _write(other)
+    return claimed
 
 
 def _refusal(notice: Notice) -> str:
@@ -199,19 +224,18 @@ def _tried(way: _Way) -> Outcome:
     except (Undelivered, mail.MailRefused) as error:
         found = Outcome(error.message, retryable=error.retryable)
     except Exception:
-        logger.exception("notice %s could not be sent", way.notice.pk)
+        logger.exception("notice %s could not be sent", way.notices[0].pk)
         found = _OWN_FAULT
     return replace(found, seconds=time.monotonic() - began)
 
 
 def _mailed(way: _Way) -> Outcome:
-    notice = way.notice
-    mail.mail_send(to=way.subscription.address, subject=notice.subject, body=notice.content, notice_id=notice.pk)
+    mail.mail_send(to=way.subscription.address, notices=way.notices)
     return Outcome()
 
 
 def _posted(way: _Way) -> Outcome:
-    signed = signature_headers(way.subscription, notice_id=way.notice.pk, at=timezone.now(), body=way.payload)
+    signed = signature_headers(way.subscription, notice_id=way.notices[0].pk, at=timezone.now(), body=way.payload)
     headers = {"Content-Type": "application/json", "User-Agent": "Orca (webhooks)", **signed}
     answer = post(
         way.subscription.address,

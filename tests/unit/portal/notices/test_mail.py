@@ -18,7 +18,6 @@ from portal.core.errors import Invalid
 from portal.notices import outbox, services
 from portal.notices.models import Notice, Subscription
 from portal.notices.sending import notices_send
-from portal.pipelines.events import run_refused
 from portal.pipelines.models import Pipeline, Run
 
 from .conftest import PipelineMaker, RunMaker, SubscriptionMaker, due_again, notice
@@ -49,6 +48,37 @@ def test_a_failure_is_told_with_the_end_of_its_log(mailed: SubscriptionMaker, ru
     assert notice().state == "sent"
 
 
+def test_a_thousand_failures_do_not_fill_a_mailbox(mailed: SubscriptionMaker, run_made: RunMaker) -> None:
+    mailed()
+    for number in range(70):
+        outbox.run_ended_note(run=run_made("failed", name=f"Run {number}.", lines=[["err", f"broken {number}"]]))
+    notices_send()
+    assert len(mail.outbox) <= 4
+    assert Notice.objects.filter(state="sent").count() == 70
+    texts = "".join(str(sent.body) for sent in mail.outbox)
+    for number in range(70):
+        assert texts.count(f"Run {number}. failed.") == 1
+        assert texts.count(f"broken {number}\n") == 1
+    assert "Run 0. failed, and " in mail.outbox[0].subject
+    assert len({sent.extra_headers["Message-ID"] for sent in mail.outbox}) == len(mail.outbox)
+
+
+def test_what_goes_together_is_tried_again_together_or_apart(
+    mailed: SubscriptionMaker, run_made: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailed()
+    for _ in range(3):
+        outbox.run_ended_note(run=run_made("failed"))
+    server = MailServer(monkeypatch)
+    server.error = ConnectionRefusedError("nobody there")
+    notices_send()
+    assert Notice.objects.filter(state="waiting", next_try_at__gt=timezone.now()).count() == 3
+    server.error = None
+    Notice.objects.update(next_try_at=timezone.now())
+    notices_send()
+    assert Notice.objects.filter(state="sent").count() == 3
+
+
 def test_a_success_is_short(mailed: SubscriptionMaker, run_made: RunMaker) -> None:
     mailed()
     outbox.run_ended_note(run=run_made("succeeded", lines=[["out", "secret work"]]))
@@ -60,16 +90,17 @@ def test_a_success_is_short(mailed: SubscriptionMaker, run_made: RunMaker) -> No
 def test_what_is_late_and_what_did_not_run_say_why(
     mailed: SubscriptionMaker, run_made: RunMaker, pipeline_made: PipelineMaker
 ) -> None:
-    mailed(on=["late", "did_not_run"], late_minutes=30)
+    mailed(on=["late", "did_not_run"], late_minutes=30, silent_hours=2)
     run_made("running", lines=[["out", "still at it"]])
     Run.objects.update(created_at=timezone.now() - timedelta(hours=1))
-    outbox.absences_note()
-    pipeline = pipeline_made()
-    run_refused.send(sender=Pipeline, pipeline=pipeline, due_at=timezone.now(), why="It was still running.")
-    assert notices_send() == 2
-    late, missed = sorted(mail.outbox, key=lambda sent: "did not run" in sent.subject)
-    assert "30 minutes after it was asked for" in str(late.body) and "still at it" in str(late.body)
-    assert "It was still running." in str(missed.body)
+    pipeline_made()
+    Pipeline.objects.update(created_at=timezone.now() - timedelta(hours=9))
+    Subscription.objects.update(created_at=timezone.now() - timedelta(hours=9))
+    assert outbox.absences_note() == 2
+    notices_send()
+    texts = "".join(str(sent.body) for sent in mail.outbox)
+    assert "30 minutes after it was asked for" in texts and "still at it" in texts
+    assert "nightly has not run well for 2 hours." in texts
 
 
 def test_only_a_verified_address_of_ones_own_is_taken(mailed: SubscriptionMaker, owner: User, outsider: User) -> None:

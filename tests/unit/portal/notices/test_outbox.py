@@ -15,7 +15,7 @@ from portal.accounts.models import User
 from portal.notices import outbox
 from portal.notices.models import Notice, Subscription
 from portal.notices.sending import notices_send
-from portal.pipelines.events import run_ended, run_refused
+from portal.pipelines.events import run_ended
 from portal.pipelines.models import Pipeline, Run, Step
 from portal.pipelines.sweeps import runs_sweep, step_end
 from tests.people import person
@@ -222,29 +222,6 @@ def test_what_was_not_chosen_is_not_late(
 
 
 # --- did not run -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.django_db
-def test_a_slot_in_which_nothing_ran_is_told_of_once(hook: SubscriptionMaker, pipeline_made: PipelineMaker) -> None:
-    hook(on=["did_not_run"])
-    pipeline, slot = pipeline_made(), timezone.now().replace(microsecond=0)
-    for _ in range(2):
-        run_refused.send(sender=Pipeline, pipeline=pipeline, due_at=slot, why="nightly is still running.")
-    assert notice().kind == "did_not_run"
-    assert notice().facts["why"] == "nightly is still running."
-    assert "nightly did not run at" in notice().subject
-    run_refused.send(sender=Pipeline, pipeline=pipeline, due_at=slot + HOUR, why="again")
-    assert Notice.objects.count() == 2
-    for second in range(1, 100):
-        run_refused.send(sender=Pipeline, pipeline=pipeline, due_at=slot + HOUR + timedelta(seconds=second), why="x")
-    assert Notice.objects.count() <= 3, "a schedule of every second fills no mailbox"
-
-
-@pytest.mark.django_db
-def test_who_was_refused_a_run_by_hand_was_told_already(hook: SubscriptionMaker, pipeline_made: PipelineMaker) -> None:
-    hook(on=["did_not_run"])
-    run_refused.send(sender=Pipeline, pipeline=pipeline_made(), due_at=None, why="nightly is still running.")
-    assert not Notice.objects.exists()
 
 
 def silenced(hook: SubscriptionMaker, **given: Any) -> Subscription:
