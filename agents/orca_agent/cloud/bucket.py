@@ -17,6 +17,8 @@ MAX_PARTS: Final = 10_000
 TRANSFER_TIMEOUT: Final = 120.0
 SILENCE: Final = 20.0
 """Seconds after which a part that does not arrive is asked for again."""
+PART_ATTEMPTS: Final = 3
+"""Few, so that who fetches can look between them whether it is still wanted."""
 CONTENTS: Final = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
 NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 
@@ -165,7 +167,7 @@ class Links:
 def fetch_part(client: Client, url: str, into: Target, *, start: int, length: int) -> int:
     """Bytes ``start`` to ``start + length``, asked for again where the connection breaks; the object's whole size."""
     headers = {"range": f"bytes={start}-{start + length - 1}"}
-    answer = client.call("GET", url, headers, into=into, limit=length, timeout=SILENCE)
+    answer = client.call("GET", url, headers, into=into, limit=length, timeout=SILENCE, attempts=PART_ATTEMPTS)
     whole = answer.headers.get("content-range", "").rpartition("/")[2]
     if answer.status == 200 and start == 0:  # it is served by somebody who knows no parts
         whole = answer.headers.get("content-length", "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Callable, Final, List, Protocol, Sequence, Set, TypeVar
 from urllib.parse import urlsplit
 
 from agents.orca_agent.cloud.bucket import Bucket, Links
+from agents.orca_agent.cloud.client import backoff
 from agents.orca_agent.cloud.errors import CloudError, Missing
 from agents.orca_agent.cloud.transport import FilePart, Target
 from agents.orca_agent.events import Reason
@@ -26,6 +28,7 @@ from agents.orca_agent.steps.failure import StepFailed
 
 AT_ONCE: Final = 8
 PART: Final = 16 * 1024 * 1024
+TIMES: Final = 3
 MAX_FILES: Final = 100_000
 MAX_URL: Final = 8_192
 MAX_MANIFEST: Final = 64 * 1024 * 1024  # ten thousand links of temporary credentials are 20
@@ -190,19 +193,32 @@ def _folder(path: Path) -> None:
 
 
 def _fetch_part(source: Source, path: Path, start: int, check: Check) -> None:
-    check()
     length = min(PART, source.size - start)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             part = FilePart(descriptor, start, check)
-            whole = source.fetch(part, start=start, length=length)
+            whole = _patiently(partial(source.fetch, part, start=start, length=length), check)
         finally:
             os.close(descriptor)
     except (CloudError, OSError) as error:
         raise _failed(f"{source.path!r} of step {source.step} could not be fetched: {error}") from error
     if whole != source.size or part.written != length:
         raise _failed(f"{source.path!r} of step {source.step} is not what it was any more: its size has changed.")
+
+
+def _patiently(fetch: Callable[[], int], check: Check) -> int:
+    """Each time is several attempts already; between them nobody could break it off."""
+    for times in range(1, TIMES):
+        check()
+        try:
+            return fetch()
+        except CloudError as error:
+            if not error.retryable:
+                raise
+            time.sleep(backoff(times))
+    check()
+    return fetch()
 
 
 def _failed(message: str) -> StepFailed:

@@ -166,6 +166,17 @@ def test_what_cannot_be_fetched_names_the_file(tmp_path: Path) -> None:
     assert refusal(tmp_path, bucket).startswith("'b' of step fetch could not be fetched: Unreachable")
 
 
+def test_what_fails_in_passing_is_fetched_all_the_same(tmp_path: Path) -> None:
+    class Moody(MemoryBucket):
+        def fetch(self, key: str, into: Target, *, start: int, length: int) -> int:
+            if self.fail:
+                self.fail.clear()
+                raise CloudError("SlowDown", key, retryable=True)
+            return super().fetch(key, into, start=start, length=length)
+
+    assert fetched(tmp_path, Moody({FETCH.prefix + "a": b"xyz"}, fail={"once"})) == {"fetch/a": b"xyz"}
+
+
 def test_what_cannot_be_listed_names_the_step(tmp_path: Path) -> None:
     bucket = bucket_of({"a": b"1"})
     bucket.fail.add("runs/r")
