@@ -93,7 +93,8 @@ class Person:
         return done.stdout
 
     def json(self, *arguments: str, code: int = 0) -> Any:
-        return json.loads(self.orca(*arguments, "--json", code=code))
+        ours = arguments.index("--") if "--" in arguments else len(arguments)
+        return json.loads(self.orca(*arguments[:ours], "--json", *arguments[ours:], code=code))
 
     def script(self, name: str, text: str) -> str:
         (self.home / f"{name}.py").write_text(text)
@@ -211,7 +212,7 @@ def test_a_pipeline_is_applied_and_followed(person: Person, name: str) -> None:
     person.orca("pipeline", "run", name, "--follow", code=9)
     assert [run["state"] for run in person.json("pipeline", "runs", name)] == ["failed", "succeeded"]
     (person.home / "wrong.yaml").write_text(PIPELINE.format(name=name) + "    needs: [nowhere]\n")
-    assert "wrong.yaml:10:" in person.orca("pipeline", "validate", "wrong.yaml", code=1)
+    assert "wrong.yaml:11:5: steps.1.needs: " in person.orca("pipeline", "validate", "wrong.yaml", code=1)
 
 
 def test_logging_in_to_the_workspace(person: Person, lab: Lab) -> None:
