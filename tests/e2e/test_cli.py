@@ -215,6 +215,25 @@ def test_a_pipeline_is_applied_and_followed(person: Person, name: str) -> None:
     assert "wrong.yaml:11:5: steps.1.needs: " in person.orca("pipeline", "validate", "wrong.yaml", code=1)
 
 
+def test_a_schedule_is_set_shown_and_fired_by_hand(person: Person, name: str) -> None:
+    person.orca("script", "push", person.script(name, "import sys; print('on time', *sys.argv[1:])"))
+    wanted = ("--script", name, "--cron", "30 2 * * *", "--zone", "Europe/Berlin")
+    made = person.json("schedule", "set", name, *wanted, "--", "--quick")
+    assert (made["outcome"], made["schedule"]["arguments"]) == ("created", ["--quick"])
+    assert person.json("schedule", "set", name, *wanted, "--", "--quick")["outcome"] == "unchanged"
+    assert person.json("schedule", "set", name, *wanted)["outcome"] == "changed"
+    shown = person.orca("schedule", "show", name)
+    assert len(re.findall(r"T02:30:00\+0[12]:00", shown)) == 5
+    assert name in [one["name"] for one in person.json("schedule", "ls")]
+    fired = person.json("schedule", "run", name)
+    assert "on time\n" in person.orca("runs", "logs", fired["run"], "--follow")
+    [fire] = person.json("schedule", "fires", name)
+    assert (fire["by_hand"], fire["run_state"]) == (True, "succeeded")
+    assert person.json("schedule", "disable", name)["enabled"] is False
+    person.orca("schedule", "rm", name, "--yes")
+    person.orca("schedule", "show", name, code=4)
+
+
 def test_logging_in_to_the_workspace(person: Person, lab: Lab) -> None:
     key = person.home / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
