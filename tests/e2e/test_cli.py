@@ -93,7 +93,8 @@ class Person:
         return done.stdout
 
     def json(self, *arguments: str, code: int = 0) -> Any:
-        return json.loads(self.orca(*arguments, "--json", code=code))
+        ours = arguments.index("--") if "--" in arguments else len(arguments)
+        return json.loads(self.orca(*arguments[:ours], "--json", *arguments[ours:], code=code))
 
     def script(self, name: str, text: str) -> str:
         (self.home / f"{name}.py").write_text(text)
@@ -211,7 +212,26 @@ def test_a_pipeline_is_applied_and_followed(person: Person, name: str) -> None:
     person.orca("pipeline", "run", name, "--follow", code=9)
     assert [run["state"] for run in person.json("pipeline", "runs", name)] == ["failed", "succeeded"]
     (person.home / "wrong.yaml").write_text(PIPELINE.format(name=name) + "    needs: [nowhere]\n")
-    assert "wrong.yaml:10:" in person.orca("pipeline", "validate", "wrong.yaml", code=1)
+    assert "wrong.yaml:11:5: steps.1.needs: " in person.orca("pipeline", "validate", "wrong.yaml", code=1)
+
+
+def test_a_schedule_is_set_shown_and_fired_by_hand(person: Person, name: str) -> None:
+    person.orca("script", "push", person.script(name, "import sys; print('on time', *sys.argv[1:])"))
+    wanted = ("--script", name, "--cron", "30 2 * * *", "--zone", "Europe/Berlin")
+    made = person.json("schedule", "set", name, *wanted, "--", "--quick")
+    assert (made["outcome"], made["schedule"]["arguments"]) == ("created", ["--quick"])
+    assert person.json("schedule", "set", name, *wanted, "--", "--quick")["outcome"] == "unchanged"
+    assert person.json("schedule", "set", name, *wanted)["outcome"] == "changed"
+    shown = person.orca("schedule", "show", name)
+    assert len(re.findall(r"T02:30:00\+0[12]:00", shown)) == 5
+    assert name in [one["name"] for one in person.json("schedule", "ls")]
+    fired = person.json("schedule", "run", name)
+    assert "on time\n" in person.orca("runs", "logs", fired["run"], "--follow")
+    [fire] = person.json("schedule", "fires", name)
+    assert (fire["by_hand"], fire["run_state"]) == (True, "succeeded")
+    assert person.json("schedule", "disable", name)["enabled"] is False
+    person.orca("schedule", "rm", name, "--yes")
+    person.orca("schedule", "show", name, code=4)
 
 
 def test_logging_in_to_the_workspace(person: Person, lab: Lab) -> None:
