@@ -48,8 +48,8 @@ class Newcomer:
         return self.walk.configuration.local_url
 
 
-def walk(walk: Walk) -> None:
-    """Every stage in its order."""
+def arrived(walk: Walk) -> Newcomer:
+    """Somebody who has signed up and has a token: the first three stages of every scenario."""
     person = Newcomer(walk, Browser(walk.configuration.local_url))
     with walk.stage("sign up", "web"):
         person.browser.submit("/accounts/signup/", _signup_form(person))
@@ -57,6 +57,12 @@ def walk(walk: Walk) -> None:
         _confirm(person)
     with walk.stage("get an API token", "web"):
         person.api = Api(person.url, _token(person))
+    return person
+
+
+def walk(walk: Walk) -> None:
+    """Every stage in its order."""
+    person = arrived(walk)
     with walk.stage("add an SSH key", "web"):
         key = key_make(walk.folder)
         person.api.post("ssh-keys/", {"name": "demo", "public_key": key.with_suffix(".pub").read_text()})
@@ -79,7 +85,7 @@ def walk(walk: Walk) -> None:
         _list_bucket(person, workspace)
     if walk.configuration.options.exit:
         with walk.stage("let Terraform finish", "terraform", "cloud"):
-            _await_terraform(person, workspace)
+            terraform_await(person, workspace)
     _tell(person, login, run, summary)
 
 
@@ -110,7 +116,11 @@ def _token(person: Newcomer) -> str:
 
 
 def _build(person: Newcomer) -> dict[str, Any]:
-    made = person.api.post("workspaces/", {"name": "demo"})
+    return workspace_built(person, person.api.post("workspaces/", {"name": "demo"}))
+
+
+def workspace_built(person: Newcomer, made: dict[str, Any]) -> dict[str, Any]:
+    """The workspace that was asked for, when it is ready; says how far Terraform is meanwhile."""
     path = f"workspaces/{made['id']}/"
     progress = Progress(person.api)
     found: dict[str, Any] = person.api.wait(path, progress.is_over, within=_BUILT_WITHIN)
@@ -229,7 +239,7 @@ def _copy(login: Login, folder: Path) -> None:
         raise ScriptError("What came back by scp is not what was sent.")
 
 
-def _await_terraform(person: Newcomer, workspace: dict[str, Any]) -> None:
+def terraform_await(person: Newcomer, workspace: dict[str, Any]) -> None:
     """A workspace works as soon as its instance is up, while Terraform still waits for AWS to confirm the queues."""
     path = f"workspaces/{workspace['id']}/"
     found = person.api.wait(path, lambda answer: answer["active_run"] is None, within=_BUILT_WITHIN)

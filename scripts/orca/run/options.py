@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import dataclass
 
-SCENARIOS = ("newcomer",)
+SCENARIOS = ("newcomer", "linked")
 
 
 @dataclass(frozen=True)
