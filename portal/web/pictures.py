@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from portal.web.graph import Layout
 from portal.web.states import Look
-from portal.web.templatetags.orca import icon, spoken
+from portal.web.templatetags.orca import icon
 
 # With more steps than this each is drawn smaller, and its state is a shape without a word.
 DENSE = 40
@@ -49,14 +49,18 @@ class _Measures:
     letters: int
 
 
-_ROOMY = _Measures(width=172, height=44, across=194, along=76, letters=19)
+_ROOMY = _Measures(width=144, height=44, across=156, along=76, letters=15)
 _TIGHT = _Measures(width=132, height=26, across=142, along=46, letters=14)
+
+
+def _measures(*, dense: bool) -> _Measures:
+    return _TIGHT if dense else _ROOMY
 
 
 def dag_svg(found: Layout, nodes: Mapping[str, Node]) -> SafeString:
     """The picture of all steps; ``nodes`` by their names."""
     dense = len(found.spots) > DENSE
-    size = _TIGHT if dense else _ROOMY
+    size = _measures(dense=dense)
     down = found.downwards
     # What separates two layers, and what two steps of one layer.
     layer = size.along if down else size.width + 44
@@ -131,18 +135,17 @@ def _node(node: Node, x: float, y: float, *, dense: bool) -> str:
 
 def node_inside(node: Node, *, dense: bool) -> str:
     """What a step's element holds, and what changes when its state does."""
-    size = _TIGHT if dense else _ROOMY
+    size = _measures(dense=dense)
     name = escape(_short(node.name, size.letters))
     title = f"{node.name}: {node.word}" if node.word else node.name
     box = f'<rect class="node-box" width="{size.width}" height="{size.height}" rx="8"/>'
     text, words = 10, ""
     if node.word:
         side = 12 if dense else 18
-        moves = " icon-turns" if node.look.moves else ""
-        shape = icon(node.look.icon, css=f"node-shape{moves}")
+        text = side + 13
+        shape = icon(node.look.icon, css="node-shape")
         at = f'x="8" y="{(size.height - side) / 2:.0f}" width="{side}" height="{side}"'
         words = str(shape).replace("<svg ", f"<svg {at} ", 1)
-        text = side + 16 if not dense else side + 13
         if not dense:
             words += f'<text class="node-word" x="{text}" y="34">{escape(node.word)}</text>'
     middle = size.height / 2 + 4 if dense or not node.word else 18
@@ -213,13 +216,21 @@ def span_rounded(seconds: float) -> float:
 
 
 def _step(seconds: float) -> float:
-    return next((step for step in _STEPS if seconds / step <= 6), seconds / 4)
+    return next((step for step in _STEPS if seconds / step <= 5), seconds / 4)
+
+
+def _short_time(seconds: float) -> str:
+    """``90 s`` as ``1.5 min``."""
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def axis_svg(seconds: float) -> SafeString:
     """Marks of the time that has gone since the field's beginning."""
     step = _step(seconds)
-    return _axis([(count * step / seconds, spoken(count * step), "") for count in range(1, int(seconds / step) + 1)])
+    return _axis([(count * step / seconds, _short_time(count * step), "") for count in range(1, int(seconds / step) + 1)])
 
 
 def clock_svg(begin: datetime, seconds: float) -> SafeString:

@@ -17,6 +17,9 @@ from portal.web.states import Look, look_of
 from portal.web.templatetags.orca import duration, icon
 
 
+_CURRENT = ' aria-current="true"'
+
+
 class Pictures:
     """Drawn of the same steps: a whole for the page, and the parts of it that move, by their elements' ids."""
 
@@ -32,6 +35,11 @@ class Pictures:
         return dag_svg(found, {step.key: self._node(step) for step in self._steps})
 
     @property
+    def dense(self) -> bool:
+        """Whether there are many steps."""
+        return self.count > DENSE
+
+    @property
     def left_out(self) -> int:
         """How many arrows the picture leaves out."""
         return layout(tuple((step.key, tuple(step.needs)) for step in self._steps)).left_out
@@ -44,15 +52,14 @@ class Pictures:
         """A row a step."""
         html = "".join(
             f'<a class="gantt-row" id="row-{step.pk}" href="{_address(step)}"'
-            f'{" aria-current=" + chr(34) + "true" + chr(34) if step.pk == self._chosen else ""}>{self._row(step)}</a>'
+            f"{_CURRENT if step.pk == self._chosen else ''}>{self._row(step)}</a>"
             for step in self._steps
         )
         return mark_safe(html)  # noqa: S308 (what is not ours is escaped)
 
     def moving(self) -> dict[str, str]:
         """What changes as the run goes on."""
-        dense = self.count > DENSE
-        nodes = {f"node-{step.pk}": node_inside(self._node(step), dense=dense) for step in self._steps}
+        nodes = {f"node-{step.pk}": node_inside(self._node(step), dense=self.dense) for step in self._steps}
         rows = {f"row-{step.pk}": self._row(step) for step in self._steps}
         return {**nodes, **rows, "gantt-axis": str(self.axis())}
 
@@ -67,7 +74,7 @@ class Pictures:
         own = step.origin_id is None
         since = step.started_at if step.state == "running" else None
         took = duration(step.seconds if own else None, since)
-        tries = f'<small>{len(step.tries) + 1} tries</small>' if step.tries else ""
+        tries = f"<small>{len(step.tries) + 1} tries</small>" if step.tries else ""
         said = "" if own else "<small>done in an earlier run</small>"
         return (
             f'<span class="gantt-name">{shape}<span>{escape(step.key)}</span>{tries}{said}</span>'

@@ -31,7 +31,7 @@ _SPANS = {
 }
 _MOST_BARS, _MOST_ROWS, _MOST_LEVELS = 400, 12, 4
 # Bars that follow each other more closely than this part of the field lie below each other.
-_APART = 0.016
+_APART = 0.026
 
 
 def going_on(owner: User) -> list[Run]:

@@ -173,7 +173,7 @@ def test_a_mark_that_leads_nowhere_is_no_error(browser: Client, run_made: RunMak
 
 
 def test_counting_ends(browser: Client, run_made: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (selectors, runs):
+    for module in (selectors, tasks_shown):
         monkeypatch.setattr(module, "COUNTED", 28)
     for number in range(30):
         run_made(name=f"Run {number:02}")
