@@ -15,6 +15,7 @@ from portal.pipelines.definitions import Draft
 from portal.pipelines.models import OPEN, Pipeline, Run
 from portal.pipelines.pipelines import pipeline_check
 from portal.pipelines.selectors import pipeline_names, pipeline_version_get, runs_listed, script_names
+from portal.schedules.selectors import schedules_of
 from portal.web.code_shown import code_html
 from portal.web.graph import layout, needs_of
 from portal.web.pictures import Node, dag_svg
@@ -22,7 +23,7 @@ from portal.web.states import Look
 from portal.workspaces.models import Workspace
 from portal.workspaces.selectors import workspaces_of
 
-_RUNS, _VERSIONS, _PROBLEMS = 8, 50, 50
+_RUNS, _VERSIONS, _SCHEDULES, _PROBLEMS = 8, 50, 20, 50
 _PLAIN = Look("", "plain", "circle")
 
 
@@ -66,6 +67,7 @@ def pipeline_shown(
         "parameters": _parameters(newest.definition.get("parameters", {}), given or {}, refused),
         "refused": refused,
         "runs": runs_shown(owner, pipeline),
+        "schedules": schedules_of(owner).filter(pipeline=pipeline).order_by("next_at", "id")[:_SCHEDULES],
         "open": pipeline.runs.filter(state__in=OPEN).count(),
     }
 

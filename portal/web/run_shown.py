@@ -25,6 +25,7 @@ from portal.pipelines.selectors import (
     steps_drawn,
     with_steps,
 )
+from portal.schedules.selectors import schedule_of_run
 from portal.web.ansi import ansi_html, ansi_plain
 from portal.web.live import Fragments
 from portal.web.run_pictures import Pictures
@@ -110,6 +111,7 @@ def _pipeline_run_shown(owner: User, run: Run, step_id: str, execution: int | No
         "usable": run.pipeline is not None and run.pipeline.archived_at is None,
         "retryable": run.is_final and any(state != "succeeded" for state in states.values()),
         "step_again": run.is_final and all(states.get(key) == "succeeded" for key in needed),
+        "schedule": schedule_of_run(run) if run.via == Run.Via.SCHEDULE else None,
         "inputs": inputs_of(step),
         "outputs": _rows(outputs_of(step)),
         "over": step.is_final or past is not None,

@@ -16,6 +16,8 @@ from django.utils.safestring import SafeString
 from portal.accounts.models import User
 from portal.pipelines.models import OF_STEPS_ONLY, OPEN, Run, State
 from portal.pipelines.selectors import COUNTED, pipeline_names, runs_listed, runs_window, script_names
+from portal.schedules.models import Schedule
+from portal.schedules.selectors import schedules_of
 from portal.web.forms import RunFilter
 from portal.web.pictures import Bar, bars_svg, clock_svg
 from portal.web.states import RUN, look_of
@@ -23,6 +25,7 @@ from portal.web.templatetags.orca import spoken
 from portal.workspaces.selectors import workspaces_of
 
 GOING_ON = 20
+COMING_UP = 5
 _SPANS = {
     "hour": ("Last hour", timedelta(hours=1)),
     "day": ("Last day", timedelta(days=1)),
@@ -39,6 +42,11 @@ def going_on(owner: User) -> list[Run]:
     runs = runs_listed(owner)
     running = list(runs.filter(state=State.RUNNING)[:GOING_ON])
     return running + list(runs.filter(state=State.QUEUED)[: GOING_ON - len(running)])
+
+
+def coming_up(owner: User) -> list[Schedule]:
+    """The schedules that fire next."""
+    return list(schedules_of(owner).filter(next_at__isnull=False).order_by("next_at", "id")[:COMING_UP])
 
 
 def tasks_shown(owner: User, asked: QueryDict) -> dict[str, Any]:
@@ -73,6 +81,7 @@ def tasks_shown(owner: User, asked: QueryDict) -> dict[str, Any]:
         "counted": COUNTED,
         "filtered": any(asked.get(name) for name in form.fields),
         "running": going_on(owner),
+        "coming": coming_up(owner),
         "timeline": line,
     }
 

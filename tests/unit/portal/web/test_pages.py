@@ -13,7 +13,7 @@ from pytest_django import Settings
 from portal.accounts.models import User
 from portal.pipelines import selectors
 from portal.pipelines.models import State
-from portal.web.views import runs
+from portal.web import tasks_shown
 from portal.workspaces.models import TerraformRun, Workspace
 
 from .conftest import RunMaker, WorkspaceMaker, assert_no_inline, terraform_run_made
