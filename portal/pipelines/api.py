@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http.response import HttpResponseBase
 from django.urls import path
-from django_filters.rest_framework import CharFilter, FilterSet
+from django_filters.rest_framework import CharFilter, FilterSet, IsoDateTimeFilter
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import generics, serializers, status
@@ -309,6 +309,9 @@ class RunFilter(FilterSet):  # type: ignore[misc]  # django-filter has no types
     workspace = CharFilter(field_name="workspace_id")
     script = CharFilter(field_name="script_id")
     pipeline = CharFilter(field_name="pipeline_id")
+    name = CharFilter(lookup_expr="icontains", help_text="Part of its name.")
+    since = IsoDateTimeFilter(field_name="created_at", lookup_expr="gte", help_text="Asked for then or later.")
+    until = IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", help_text="Asked for before.")
 
     class Meta:
         model = Run
@@ -419,16 +422,22 @@ def _step(request: Request, run_id: str, step_id: str) -> Step:
     return selectors.step_get(run=selectors.run_get(owner=current_user(request), run_id=run_id), step_id=step_id)
 
 
+def _number(asked: str) -> int | None:
+    return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None
+
+
 class StepLog(APIView):
     @extend_schema(
-        parameters=[OpenApiParameter("after", int, description="Only lines after this number.")],
+        parameters=[
+            OpenApiParameter("after", int, description="Only lines after this number."),
+            OpenApiParameter("execution", int, description="Of this one of the step's `tries`; else of the latest."),
+        ],
         responses=LineOut(many=True),
     )
     def get(self, request: Request, run_id: str, step_id: str) -> Response:
         """Lines of a step's log, at most 5,000 at a time; ask again with ``after``."""
-        asked = request.query_params.get("after", "0")
-        after = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 0
-        lines = selectors.log_lines(_step(request, run_id, step_id), after=after)
+        after, execution = (_number(request.query_params.get(name, "")) for name in ("after", "execution"))
+        lines = selectors.log_lines(_step(request, run_id, step_id), after=after or 0, execution=execution)
         return Response([vars(line) for line in lines])
 
 

@@ -76,7 +76,7 @@ def runs_of(owner: User) -> QuerySet[Run]:
 
 def runs_listed(owner: User) -> QuerySet[Run]:
     """The same with what a list shows of each, and no more."""
-    shown = ("name", "state", "created_at", "started_at", "finished_at", "workspace__name")
+    shown = ("name", "state", "held", "pipeline", "created_at", "started_at", "finished_at", "workspace__name")
     return runs_of(owner).select_related("workspace").only(*shown, "workspace", "owner")
 
 
@@ -158,6 +158,55 @@ def run_get(*, owner: User, run_id: str) -> Run:
     return found
 
 
+def run_bare(*, owner: User, run_id: str) -> Run:
+    """One of a person's runs, without its steps. Raises ``NotFound``."""
+    around = ("script", "pipeline", "pipeline_version", "requested_by", "workspace__cloud_account")
+    found = runs_of(owner).filter(pk=run_id).select_related(*around).first()
+    if found is None:
+        raise NotFound("There is no such run.")
+    return found
+
+
+_DRAWN = ("run", "key", "name", "position", "needs", "state", "tries", "retry_at", "released_at", "started_at")
+
+
+def steps_drawn(run: Run) -> list[Step]:
+    """A run's steps with what a picture shows of them, and no more."""
+    return list(Step.objects.filter(run=run).only(*_DRAWN, "finished_at", "origin").order_by("position"))
+
+
+def step_found(*, owner: User, run_id: str, step_id: str) -> Step:
+    """A step of one of a person's runs, with all that a page shows of it. Raises ``NotFound``."""
+    around = ("run", "version__script", "workspace__cloud_account", "origin")
+    found = Step.objects.filter(run__owner=owner, run=run_id, pk=step_id).select_related(*around).first()
+    if found is None:
+        raise NotFound("There is no such step.")
+    return found
+
+
+@dataclass(frozen=True)
+class InputShown:
+    """What a step is given of another: all of its outputs, or some ``files``."""
+
+    step: Step
+    files: list[str]
+    outputs: list[OutputShown]
+
+
+def inputs_of(step: Step) -> list[InputShown]:
+    """Whose outputs a step is given, and which there are."""
+    wanted = {given["step"]: given["files"] for given in step.inputs}
+    if not wanted:
+        return []
+    given_by = Step.objects.filter(run=step.run_id, key__in=wanted).only("run", "key", "outputs").order_by("position")
+    return [InputShown(each, wanted[each.key], _given(each, wanted[each.key])) for each in given_by]
+
+
+def _given(step: Step, files: list[str]) -> list[OutputShown]:
+    shown = outputs_of(step)
+    return [output for output in shown if not files or output.path in files]
+
+
 def run_require(*, owner: User, run_id: str) -> None:
     """Raises ``NotFound`` unless this is one of a person's runs."""
     if not runs_of(owner).filter(pk=run_id).exists():
@@ -188,9 +237,14 @@ class Line:
     text: str
 
 
-def log_lines(step: Step, *, after: int = 0, most: int = 5_000) -> Iterator[Line]:
-    """Lines of a step's latest execution that come after line ``after``, at most ``most`` of them."""
-    chunks = step.log_chunks.filter(execution=step.executions, first__gt=after - 2_000).order_by("first")
+def log_lines(step: Step, *, after: int = 0, most: int = 5_000, execution: int | None = None) -> Iterator[Line]:
+    """Lines of a step that come after line ``after``, at most ``most`` of them: of its latest ``execution``, or of that.
+
+    A step that was done in an earlier run has the log that it had there.
+    """
+    done = step.origin or step
+    wanted = done.executions if execution is None else execution
+    chunks = done.log_chunks.filter(execution=wanted, first__gt=after - 2_000).order_by("first")
     for chunk in chunks.iterator(chunk_size=50):
         for number, (stream, at, text) in enumerate(chunk.lines, chunk.first):
             if number <= after:
@@ -290,6 +344,21 @@ def pipelines_of(owner: User) -> QuerySet[Pipeline]:
         )
         .order_by("-created_at")
     )
+
+
+def pipeline_names(owner: User) -> list[tuple[str, str]]:
+    """Id and name of each of a person's pipelines, newest first."""
+    pipelines = Pipeline.objects.filter(owner=owner, archived_at=None).order_by("-created_at")
+    return list(pipelines.values_list("pk", "name"))
+
+
+def pipeline_version_get(*, pipeline: Pipeline, number: int | None = None) -> PipelineVersion:
+    """A version of a pipeline, the newest unless ``number`` names one. Raises ``NotFound``."""
+    versions = pipeline.versions.select_related("written_by").order_by("-number")
+    found = (versions.filter(number=number) if number is not None else versions).first()
+    if found is None:
+        raise NotFound("There is no such version.")
+    return found
 
 
 def pipeline_get(*, owner: User, pipeline_id: str) -> Pipeline:

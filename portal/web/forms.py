@@ -287,8 +287,10 @@ class RunFilter(forms.Form):
         label="Search", required=False, widget=forms.TextInput(attrs={"placeholder": "Name", "type": "search"})
     )
     state = forms.ChoiceField(required=False)
+    pipeline = forms.ChoiceField(required=False)
     script = forms.ChoiceField(required=False)
     workspace = forms.ChoiceField(required=False)
+    span = forms.ChoiceField(label="When", required=False)
 
     def __init__(self, *args: Any, choices: Mapping[str, list[tuple[str, str]]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +14,36 @@ from portal.accounts.models import User
 from portal.core.errors import NotFound
 from portal.core.streams import Event
 from portal.pipelines.models import Run, Step
-from portal.pipelines.selectors import Line, OutputShown, log_lines, outputs_of, run_get
+from portal.pipelines.selectors import (
+    Line,
+    OutputShown,
+    inputs_of,
+    log_lines,
+    outputs_of,
+    run_bare,
+    step_found,
+    steps_drawn,
+    with_steps,
+)
+from portal.schedules.selectors import schedule_of_run
+from portal.web.ansi import ansi_html, ansi_plain
 from portal.web.live import Fragments
-from portal.web.states import run_advice, run_words
+from portal.web.run_pictures import Pictures
+from portal.web.states import pipeline_run_words, run_advice, run_words
 
 LINES_SHOWN = 2_000
 _PREVIEWED = frozenset({"image", "table", "text", "markdown"})
 _OPEN_AT_FIRST = 4
-PARTS = ("head", "facts", "outputs")
+# Parts of the page that are drawn anew as the run goes on: element id and template.
+_OF_SCRIPT = {f"run-{part}": f"web/runs/{part}.html" for part in ("head", "facts", "outputs")}
+_OF_PIPELINE = {
+    "run-head": "web/runs/pipeline_head.html",
+    "run-about": "web/runs/pipeline_facts.html",
+    "step-head": "web/runs/step_head.html",
+    "run-facts": "web/runs/step_facts.html",
+    "run-outputs": "web/runs/outputs.html",
+}
+_ILL_FIRST = ("lost", "timed_out", "failed", "running", "cancelled", "queued", "waiting", "succeeded", "skipped")
 
 
 @dataclass(frozen=True)
@@ -49,10 +72,12 @@ class OutputRow:
     open: bool
 
 
-def run_shown(owner: User, run_id: str, step_id: str = "") -> dict[str, Any]:
-    """All that the page of a run shows but its log. Raises NotFound."""
-    run = run_get(owner=owner, run_id=run_id)
-    steps = list(run.steps.all())
+def run_shown(owner: User, run_id: str, step_id: str = "", execution: int | None = None) -> dict[str, Any]:
+    """All that the page of a run shows but its log; ``execution`` says of which try of the step. Raises NotFound."""
+    run = run_bare(owner=owner, run_id=run_id)
+    if run.pipeline_id is not None:
+        return _pipeline_run_shown(owner, run, step_id, execution)
+    steps = list(with_steps(run).steps.all())
     chosen = [step for step in steps if step_id in ("", step.pk)]
     if not chosen:
         raise NotFound("There is no such step.")
@@ -64,7 +89,42 @@ def run_shown(owner: User, run_id: str, step_id: str = "") -> dict[str, Any]:
         "advice": run_advice(step.state, step.reason),
         "cancelling": run.cancel_requested_at is not None and not run.is_final,
         "outputs": _rows(outputs_of(step)),
+        "over": run.is_final,
     }
+
+
+def _pipeline_run_shown(owner: User, run: Run, step_id: str, execution: int | None) -> dict[str, Any]:
+    steps = steps_drawn(run)
+    step = step_found(owner=owner, run_id=run.pk, step_id=step_id or _telling(steps))
+    past = next((t for t in step.tries if t["execution"] == execution), None)
+    states = {each.key: each.state for each in steps}
+    needed = {*step.needs, *(given["step"] for given in step.inputs)}
+    return {
+        "run": run,
+        "step": step,
+        "past": past,
+        "number": step.tries.index(past) + 1 if past else len(step.tries) + 1,
+        "words": run_words(step.state, step.workspace.state),
+        "advice": run_advice(step.state, step.reason),
+        "run_words": pipeline_run_words(run, [each.state for each in steps]),
+        "cancelling": run.cancel_requested_at is not None and not run.is_final,
+        "usable": run.pipeline is not None and run.pipeline.archived_at is None,
+        "retryable": run.is_final and any(state != "succeeded" for state in states.values()),
+        "step_again": run.is_final and all(states.get(key) == "succeeded" for key in needed),
+        "schedule": schedule_of_run(run) if run.via == Run.Via.SCHEDULE else None,
+        "inputs": inputs_of(step),
+        "outputs": _rows(outputs_of(step)),
+        "over": step.is_final or past is not None,
+        "pictures": Pictures(run, steps, chosen=step.pk),
+    }
+
+
+def _telling(steps: Sequence[Step]) -> str:
+    """The step that one most likely wants to see: what went wrong first, else what is going on."""
+    if not steps:
+        raise NotFound("This run has no steps.")
+    rank = {state: index for index, state in enumerate(_ILL_FIRST)}
+    return min(steps, key=lambda step: (rank.get(step.state, 99), step.position)).pk
 
 
 def _rows(outputs: list[OutputShown]) -> list[OutputRow]:
@@ -77,18 +137,20 @@ def _rows(outputs: list[OutputShown]) -> list[OutputRow]:
     return rows
 
 
-def log_window(step: Step, *, after: int | None = None) -> LogWindow:
-    """Lines that come after line ``after``; else the newest ones."""
-    total = step.log_lines
+def log_window(step: Step, *, after: int | None = None, past: Mapping[str, Any] | None = None) -> LogWindow:
+    """Lines that come after line ``after``, else the newest ones; of an earlier try where ``past`` is one."""
+    done = step.origin or step
+    execution = past["execution"] if past else done.executions
+    total = past["log_lines"] if past else done.log_lines
     begin = max(0, total - LINES_SHOWN) if after is None else max(0, min(after, total))
-    lines = list(log_lines(step, after=begin, most=LINES_SHOWN))
+    lines = list(log_lines(step, after=begin, most=LINES_SHOWN, execution=execution))
     last = lines[-1].number if lines else begin
     return LogWindow(
         lines,
         total,
         before=max(0, begin - LINES_SHOWN) if begin > 0 else None,
         after=last if last < total and len(lines) == LINES_SHOWN else None,
-        execution=step.executions,
+        execution=execution,
     )
 
 
@@ -100,23 +162,30 @@ class RunWatch(Fragments):
 
     def __init__(self, run: Run, *, owner: User, request: HttpRequest) -> None:
         super().__init__(f"run:{run.pk}", draw=self._drawn)
-        self._ask = (owner, run.pk, request.GET.get("step", ""))
+        self._ask = (owner, run.pk, request.GET.get("step", ""), execution_asked(request))
         self._request, self._token = request, get_token(request)
         self._execution, self._after = _cursor_read(request.GET.get("after", ""))
         self._looks_left = self.LAST_LOOKS
 
     def _drawn(self) -> dict[str, str]:
         self._shown = run_shown(*self._ask) | {"csrf_value": self._token}
-        return {f"run-{p}": render_to_string(f"web/runs/{p}.html", self._shown, self._request) for p in PARTS}
+        pictures: Pictures | None = self._shown.get("pictures")
+        parts = _OF_PIPELINE if pictures else _OF_SCRIPT
+        drawn = {name: render_to_string(template, self._shown, self._request) for name, template in parts.items()}
+        return drawn | (pictures.moving() if pictures else {})
 
     def news(self) -> list[Event]:
         """What is new since the last look."""
         swaps = super().news()
         step: Step = self._shown["step"]
-        lines = self._lines(step)
+        done = step.origin or step
+        if self._shown.get("past"):
+            self.over = self._shown["run"].is_final
+            return swaps
+        lines = self._lines(done)
         if self._shown["run"].is_final:
             self._looks_left -= 1
-            self.over = self._after >= step.log_lines or self._looks_left <= 0
+            self.over = self._after >= done.log_lines or self._looks_left <= 0
         return [*lines, *swaps]
 
     def _lines(self, step: Step) -> list[Event]:
@@ -126,8 +195,21 @@ class RunWatch(Fragments):
         if not lines:
             return []
         self._after = lines[-1].number
-        body = {"execution": step.executions, "lines": [[line.number, line.stream, line.text] for line in lines]}
+        body = {"execution": step.executions, "lines": [_sent(line) for line in lines]}
         return [Event("lines", body, cursor=f"{step.executions}.{self._after}")]
+
+
+def _sent(line: Line) -> list[Any]:
+    """Number, stream, text, when; and its HTML, should it be more than the text."""
+    plain = ansi_plain(line.text)
+    sent: list[Any] = [line.number, line.stream, plain, line.at]
+    return sent if plain == line.text else [*sent, ansi_html(line.text)]
+
+
+def execution_asked(request: HttpRequest) -> int | None:
+    """Of which execution of the step the log is asked for; None for the latest."""
+    asked = request.GET.get("try", "")
+    return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else None
 
 
 def _cursor_read(text: str) -> tuple[int, int]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from portal.pipelines.models import Run as RunModel
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,31 @@ def run_words(state: str, workspace_state: str) -> str:
     if state == "queued" and workspace_state in _WAITING:
         return _WAITING[workspace_state]
     return _STATES.get(state, "")
+
+
+_RUN_STATES = {
+    "succeeded": "All steps ended well.",
+    "failed": "A step failed.",
+    "timed_out": "A step ran longer than its limit.",
+    "lost": "A step's instance vanished while it ran.",
+    "cancelled": "It was stopped.",
+}
+
+
+def pipeline_run_words(run: RunModel, states: Sequence[str]) -> str:
+    """How a pipeline's run goes, in a sentence or two; ``states`` are those of its steps."""
+    if run.held:
+        return "It waits for an earlier run of this pipeline to end, and begins by itself."
+    if run.state == "queued" and run.workspace.state in _WAITING:
+        return _WAITING[run.workspace.state]
+    if run.is_final and run.state != "succeeded":
+        skipped = states.count("skipped")
+        left = f" {skipped} step{'' if skipped == 1 else 's'} did not run because of it." if skipped else ""
+        return f"{_RUN_STATES[run.state]}{left}"
+    if run.is_final:
+        return _RUN_STATES["succeeded"]
+    over = len(states) - sum(states.count(state) for state in ("waiting", "queued", "running"))
+    return f"{over} of {len(states)} step{'' if len(states) == 1 else 's'} done, {states.count('running')} running."
 
 
 def run_advice(state: str, reason: str) -> str:

@@ -10,6 +10,7 @@ from portal.web.views import (
     dashboard,
     device,
     notifications,
+    pipelines,
     runs,
     schedules,
     scripts,
@@ -23,6 +24,7 @@ _workspace = "workspaces/<slug:workspace_id>/"
 _terraform = "terraform-runs/<slug:run_id>/"
 _script = "scripts/<slug:script_id>/"
 _schedule = "schedules/<slug:schedule_id>/"
+_pipeline = "pipelines/<slug:pipeline_id>/"
 _run = "runs/<slug:run_id>/"
 _notification = "notifications/<slug:notification_id>/"
 _cloud = "clouds/<slug:account_id>/"
@@ -66,11 +68,23 @@ urlpatterns: list[URLPattern] = [
     path(_schedule + "disable/", schedules.schedule_disable, name="schedule_disable"),
     path(_schedule + "run/", schedules.schedule_run, name="schedule_run"),
     path(_schedule + "delete/", schedules.schedule_delete, name="schedule_delete"),
+    path("pipelines/", pipelines.pipeline_list, name="pipeline_list"),
+    path("pipelines/live/", pipelines.pipeline_list_live, name="pipeline_list_live"),
+    path("pipelines/new/", pipelines.pipeline_new, name="pipeline_new"),
+    path("pipelines/check/", pipelines.pipeline_check, name="pipeline_check"),
+    path(_pipeline, pipelines.pipeline, name="pipeline"),
+    path(_pipeline + "live/", pipelines.pipeline_live, name="pipeline_live"),
+    path(_pipeline + "edit/", pipelines.pipeline_edit, name="pipeline_edit"),
+    path(_pipeline + "run/", pipelines.pipeline_run, name="pipeline_run"),
+    path(_pipeline + "archive/", pipelines.pipeline_archive, name="pipeline_archive"),
     path("runs/", runs.run_list, name="run_list"),
+    path("runs/live/", runs.run_list_live, name="run_list_live"),
     path(_run, runs.run, name="run"),
     path(_run + "live/", runs.run_live, name="run_live"),
     path(_run + "cancel/", runs.run_cancel, name="run_cancel"),
     path(_run + "again/", runs.run_again, name="run_again"),
+    path(_run + "retry/", runs.run_retry, name="run_retry"),
+    path(_step + "again/", runs.step_again, name="step_again"),
     path(_step + "log/", runs.step_log, name="step_log"),
     path(_step + "outputs/<path:path>", runs.step_output, name="step_output"),
     path(_step + "preview/<path:path>", runs.step_preview, name="step_preview"),

@@ -19,6 +19,7 @@ from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from portal.pipelines.selectors import Line
+from portal.web.ansi import ansi_html
 from portal.web.states import look_of
 from portal.workspaces.models import Workspace
 
@@ -99,7 +100,8 @@ def log_rows(lines: Iterable[Line]) -> SafeString:
     """The lines of a log, each a link's target; in one go, since a page may have thousands of them."""
     html = "".join(
         f'<div class="log-line" id="L{line.number}" data-stream="{escape(line.stream)}">'
-        f'<span class="log-number">{line.number}</span><span class="log-text">{escape(line.text)}</span></div>'
+        f'<span class="log-number">{line.number}</span><span class="log-at" data-at="{line.at:.3f}"></span>'
+        f'<span class="log-text">{ansi_html(line.text)}</span></div>'
         for line in lines
     )
     return mark_safe(html)  # noqa: S308 (what is not ours is escaped)

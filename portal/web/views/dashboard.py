@@ -16,13 +16,13 @@ from portal.accounts.current import current_user
 from portal.accounts.models import User
 from portal.accounts.selectors import ssh_keys_of
 from portal.core.streams import stream
-from portal.pipelines.models import OPEN, State
+from portal.pipelines.models import OPEN
 from portal.pipelines.selectors import runs_listed, script_names
 from portal.web.live import Fragments
+from portal.web.tasks_shown import going_on
 from portal.web.workspace_shown import workspaces_shown
 
 RECENT = 8
-GOING_ON = 20
 
 
 @require_GET
@@ -37,11 +37,9 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 
 def overview(owner: User) -> dict[str, list[Any]]:
     """What of a person's things is going on: what runs goes before what waits."""
-    runs = runs_listed(owner)
-    running = list(runs.filter(state=State.RUNNING)[:GOING_ON])
     return {
-        "running": running + list(runs.filter(state=State.QUEUED)[: GOING_ON - len(running)]),
-        "recent": list(runs.exclude(state__in=OPEN)[:RECENT]),
+        "running": going_on(owner),
+        "recent": list(runs_listed(owner).exclude(state__in=OPEN)[:RECENT]),
         "workspaces": workspaces_shown(owner),
     }
 

@@ -10,31 +10,28 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET, require_POST
 
 from portal.accounts.current import current_user
 from portal.core.errors import CloudFault, NotFound
 from portal.core.streams import stream
 from portal.pipelines import again, services
-from portal.pipelines.models import OF_STEPS_ONLY, State, Step
+from portal.pipelines.models import Step
 from portal.pipelines.selectors import (
-    COUNTED,
     PREVIEW_BYTES,
     log_lines,
     output_link,
     output_text,
     outputs_of,
+    run_bare,
     run_get,
-    runs_listed,
-    runs_window,
-    script_names,
-    step_get,
+    step_found,
 )
 from portal.web.code_shown import code_html, markdown_html, sheet_of
-from portal.web.forms import RunFilter
-from portal.web.run_shown import RunWatch, log_window, run_shown
-from portal.web.states import RUN
-from portal.workspaces.selectors import workspaces_of
+from portal.web.live import Fragments
+from portal.web.run_shown import RunWatch, execution_asked, log_window, run_shown
+from portal.web.tasks_shown import parts_of, tasks_shown
 
 _MOST_LINES = 200_000
 
@@ -43,42 +40,35 @@ _MOST_LINES = 200_000
 @require_GET
 def run_list(request: HttpRequest) -> HttpResponse:
     """All of a person's runs, those that fit the filter."""
-    owner = current_user(request)
-    form = RunFilter(
-        request.GET,
-        choices={
-            "state": [(state.value, RUN[state.value].label) for state in State if state not in OF_STEPS_ONLY],
-            "script": script_names(owner),
-            "workspace": list(workspaces_of(owner).values_list("pk", "name")),
-        },
-    )
-    runs = runs_listed(owner)
-    if form.is_valid():
-        chosen = form.cleaned_data
-        wanted: dict[str, Any] = {name: chosen[name] for name in ("state", "script", "workspace") if chosen[name]}
-        if chosen["q"]:
-            wanted["name__icontains"] = chosen["q"]
-        runs = runs.filter(**wanted)
-    before, after = (request.GET.get(name, "") for name in ("before", "after"))
-    shown = {
-        "form": form,
-        "window": runs_window(runs, before=before, after=after),
-        "counted": COUNTED,
-        "filtered": any(request.GET.get(name) for name in form.fields),
-    }
-    return render(request, "web/runs/list.html", shown)
+    return render(request, "web/runs/list.html", tasks_shown(current_user(request), request.GET))
+
+
+@login_required
+@require_GET
+async def run_list_live(request: HttpRequest) -> StreamingHttpResponse:
+    """The same page's moving parts."""
+    owner = await sync_to_async(current_user)(request)
+
+    def draw() -> dict[str, str]:
+        shown = tasks_shown(owner, request.GET)
+        return {
+            f"runs-{part}": render_to_string(f"web/runs/{part}_part.html", shown, request) for part in parts_of(shown)
+        }
+
+    return stream(Fragments(f"owner:{owner.pk}", draw=draw))
 
 
 @login_required
 @require_GET
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """One run: how it goes, its log, what it made."""
-    shown = run_shown(current_user(request), run_id, request.GET.get("step", ""))
+    shown = run_shown(current_user(request), run_id, request.GET.get("step", ""), execution_asked(request))
     asked = request.GET.get("after", "")
     after = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None
-    window = log_window(shown["step"], after=after)
+    window = log_window(shown["step"], after=after, past=shown.get("past"))
     shown |= {"log": window, "csrf_value": get_token(request)}
-    return render(request, "web/runs/page.html", shown)
+    page = "web/runs/pipeline_page.html" if "pictures" in shown else "web/runs/page.html"
+    return render(request, page, shown)
 
 
 @login_required
@@ -86,7 +76,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
 async def run_live(request: HttpRequest, run_id: str) -> StreamingHttpResponse:
     """Its moving parts, and its log as it grows; ends when the run has."""
     owner = await sync_to_async(current_user)(request)
-    found = await sync_to_async(run_get)(owner=owner, run_id=run_id)
+    found = await sync_to_async(run_bare)(owner=owner, run_id=run_id)
     return stream(RunWatch(found, owner=owner, request=request))
 
 
@@ -108,8 +98,26 @@ def run_again(request: HttpRequest, run_id: str) -> HttpResponse:
     return redirect("run", run_id=made.pk)
 
 
+@login_required
+@require_POST
+def run_retry(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Again from where it failed."""
+    owner = current_user(request)
+    made = again.run_retry(run=run_get(owner=owner, run_id=run_id), by=owner)
+    return redirect("run", run_id=made.pk)
+
+
+@login_required
+@require_POST
+def step_again(request: HttpRequest, run_id: str, step_id: str) -> HttpResponse:
+    """One step of it again."""
+    owner = current_user(request)
+    made = again.step_again(step=step_found(owner=owner, run_id=run_id, step_id=step_id), by=owner)
+    return redirect("run", run_id=made.pk)
+
+
 def _step(request: HttpRequest, run_id: str, step_id: str) -> Step:
-    return step_get(run=run_get(owner=current_user(request), run_id=run_id), step_id=step_id)
+    return step_found(owner=current_user(request), run_id=run_id, step_id=step_id)
 
 
 @login_required
@@ -117,15 +125,17 @@ def _step(request: HttpRequest, run_id: str, step_id: str) -> Step:
 def step_log(request: HttpRequest, run_id: str, step_id: str) -> HttpResponse | StreamingHttpResponse:
     """The whole log as a file: from the bucket where it lies there, else what there is of it."""
     step = _step(request, run_id, step_id)
-    if step.log_key:
-        return HttpResponseRedirect(services.log_link(step=step))
+    execution = execution_asked(request)
+    done = step.origin or step
+    if done.log_key and execution is None:
+        return HttpResponseRedirect(services.log_link(step=done))
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in step.name)[:60]
     headers = {"Content-Disposition": f'attachment; filename="{name}-log.txt"'}
-    return HttpResponse(_texts(step), content_type="text/plain; charset=utf-8", headers=headers)
+    return HttpResponse(_texts(step, execution), content_type="text/plain; charset=utf-8", headers=headers)
 
 
-def _texts(step: Step) -> Iterator[str]:
-    for line in log_lines(step, most=_MOST_LINES):
+def _texts(step: Step, execution: int | None) -> Iterator[str]:
+    for line in log_lines(step, most=_MOST_LINES, execution=execution):
         yield f"{line.text}\n"
 
 

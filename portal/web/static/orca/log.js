@@ -2,6 +2,14 @@
 (() => {
   const MOST = 20_000;
 
+  // The reader's own time of day, to the thousandth.
+  function clock(seconds) {
+    const at = new Date(Number(seconds) * 1000);
+    const two = (number) => String(number).padStart(2, "0");
+    const rest = String(at.getMilliseconds()).padStart(3, "0");
+    return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${rest}`;
+  }
+
   class Log {
     constructor(box) {
       this.box = box;
@@ -13,6 +21,7 @@
       this.execution = Number(this.list.dataset.execution);
       this.dropped = 0;
       this.following = this.list.dataset.follow !== "no";
+      this.stamps = box.querySelector("[data-log-stamps]");
       this.waiting = [];
       this.found = [];
       this.at = -1;
@@ -20,6 +29,8 @@
       this.follow?.addEventListener("click", () => this.setFollowing(!this.following, true));
       this.search?.addEventListener("input", () => this.find());
       this.search?.addEventListener("keydown", (event) => this.step(event));
+      this.stamps?.addEventListener("click", () => this.setStamped(!this.stamped));
+      this.setStamped(localStorage.getItem("log-times") === "yes");
       const live = box.closest("[data-live]");
       live?.addEventListener("orca:lines", (event) => this.take(event.detail));
       live?.addEventListener("orca:end", () => box.classList.add("log-ended"));
@@ -41,7 +52,7 @@
       this.frame = null;
       const fragment = document.createDocumentFragment();
       const query = this.query();
-      for (const [number, stream, text] of this.waiting) {
+      for (const [number, stream, text, at, html] of this.waiting) {
         const line = document.createElement("div");
         line.className = "log-line";
         line.dataset.stream = stream;
@@ -51,9 +62,14 @@
         mark.textContent = number;
         const words = document.createElement("span");
         words.className = "log-text";
-        words.textContent = text;
+        if (html) words.innerHTML = html; // escaped by the server: spans for colours, and nothing else
+        else words.textContent = text;
+        const stamp = document.createElement("span");
+        stamp.className = "log-at";
+        stamp.dataset.at = at;
+        if (this.stamped) stamp.textContent = clock(at);
         if (query && text.toLowerCase().includes(query)) line.classList.add("log-found");
-        line.append(mark, words);
+        line.append(mark, stamp, words);
         fragment.append(line);
       }
       this.waiting = [];
@@ -77,6 +93,15 @@
         this.follow.setAttribute("aria-pressed", String(this.following));
         this.follow.querySelector("span").textContent = this.following ? "Following" : "Follow";
       }
+    }
+
+    setStamped(on) {
+      this.stamped = on;
+      localStorage.setItem("log-times", on ? "yes" : "no");
+      this.stamps?.setAttribute("aria-pressed", String(on));
+      this.box.classList.toggle("log-stamped", on);
+      if (!on) return;
+      for (const stamp of this.list.querySelectorAll(".log-at:empty")) stamp.textContent = clock(stamp.dataset.at);
     }
 
     setFollowing(on, jump = false) {

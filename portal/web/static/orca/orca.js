@@ -122,6 +122,8 @@
     if (dismissed) dismissed.closest(".notice")?.remove();
     const row = target?.closest("[data-remove-row]");
     if (row) row.closest("[data-row]")?.remove();
+    const fits = target?.closest("[data-fit]");
+    if (fits) fit(fits);
     const adds = target?.closest("[data-add-row]");
     if (adds) addRow(adds);
   });
@@ -131,6 +133,21 @@
     if (!(template instanceof HTMLTemplateElement)) return;
     button.before(template.content.cloneNode(true));
     button.previousElementSibling?.querySelector("input")?.focus();
+  }
+
+  // A picture as a whole, or in its own size.
+  function fit(button) {
+    const on = document.getElementById(button.dataset.fit)?.classList.toggle("dag-fit") ?? false;
+    button.setAttribute("aria-pressed", String(on));
+  }
+
+  // What was chosen is to be seen in the box that scrolls, without the page moving.
+  for (const box of document.querySelectorAll("[data-show-chosen]")) {
+    const found = box.querySelector("[aria-current]");
+    if (!found) continue;
+    const [outer, inner] = [box.getBoundingClientRect(), found.getBoundingClientRect()];
+    box.scrollTop += inner.top - outer.top - (outer.height - inner.height) / 2;
+    box.scrollLeft += inner.left - outer.left - (outer.width - inner.width) / 2;
   }
 
   // A typed confirmation: the button wakes when the name is right.

@@ -41,11 +41,21 @@
       }
       write(element, relative(now() - Date.parse(element.dateTime)));
     }
+    for (const element of root.querySelectorAll("[data-clock]")) {
+      write(element, clocks[element.dataset.clock].format(Number(element.dataset.at) * 1000));
+    }
     for (const element of root.querySelectorAll("[data-since]")) {
       write(element, spoken((now() - Date.parse(element.dataset.since)) / 1000));
     }
   }
 
+  // The marks of a time axis.
+  const clocks = {
+    time: new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }),
+    day: new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" }),
+  };
+
   setInterval(tick, 1000);
+  tick();
   window.orca = Object.assign(window.orca ?? {}, { tick, spoken, relative, now });
 })();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ from playwright.sync_api import expect
 
 from portal.accounts.services import ssh_key_add
 from portal.clouds.models import CloudAccount
-from portal.pipelines.models import Run, ScriptVersion, Step
+from portal.pipelines.models import Pipeline, Run, ScriptVersion, Step
 from portal.workspaces.models import Instance, Workspace
 from tests.fixtures.windows import WindowMaker, chromium, served, window
 
 from .conftest import RunMaker, log_grown, terraform_run_made
+from .pipelines_made import PipelineMaker, PipelineRunMaker, pipeline_made, pipeline_run_made
 
-__all__ = ["chromium", "served", "window"]
+__all__ = ["chromium", "pipeline_made", "pipeline_run_made", "served", "window"]
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.django_db(transaction=True),
@@ -76,6 +78,84 @@ def test_a_log_is_searched_and_a_line_is_linked_to(window: WindowMaker, run_made
         expect(page.locator("#L157")).to_be_in_viewport()
         search.press("Escape")
         expect(page.locator(".log-found")).to_have_count(0)
+
+
+def test_lines_are_shown_in_colours_and_with_their_times(window: WindowMaker, run_made: RunMaker) -> None:
+    run = run_made("running", lines=[["out", "\x1b[32mgreen\x1b[0m plain"]])
+    with window() as w:
+        page = w.open(reverse("run", args=[run.pk]))
+        expect(page.locator("#L1 .ansi-fore-2")).to_have_text("green")
+        log_grown(run.steps.get(), [["out", "\x1b[31m<b>red</b>"]], first=2)
+        expect(page.locator("#L2 .ansi-fore-1")).to_have_text("<b>red</b>")
+        stamp = page.locator("#L2 .log-at")
+        expect(stamp).not_to_be_visible()
+        page.get_by_role("button", name="Times").click()
+        expect(stamp).to_be_visible()
+        assert re.fullmatch(r"\d\d:\d\d:01\.000", stamp.inner_text())
+        page.reload()
+        expect(stamp).to_be_visible()
+        page.locator("[data-log-search]").fill("green plain")
+        expect(page.locator("[data-log-found]")).to_have_text("1 of 1 found")
+
+
+def test_a_pipeline_is_checked_while_it_is_written(window: WindowMaker, version: ScriptVersion) -> None:
+    with window() as w:
+        page = w.open(reverse("pipeline_new"))
+        expect(page.get_by_text("It fits")).to_be_visible()
+        expect(page.locator(".dag .node")).to_have_count(4)
+        source = page.locator("#source")
+        written = source.input_value()
+        source.fill(written.replace("needs: [first]", "needs: [frist]", 1))
+        expect(page.get_by_text("Do you mean first?")).to_be_visible()
+        wrong = page.locator(".editor-wrong")
+        expect(wrong).to_have_count(1)
+        expect(wrong).to_have_text("14")
+        page.get_by_role("link", name="Line 14").click()
+        expect(source).to_be_focused()
+        assert source.evaluate("area => area.value.slice(area.selectionStart, area.selectionEnd)").startswith("needs")
+        page.keyboard.press("End")
+        page.keyboard.press("Enter")
+        page.keyboard.type("retries: 1")
+        assert "\n    retries: 1\n" in source.input_value()
+        source.fill(written)
+        expect(page.get_by_text("It fits")).to_be_visible()
+        expect(wrong).to_have_count(0)
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Created.")).to_be_visible()
+        page.locator("#run-form").get_by_role("button", name="Run", exact=True).click()
+        expect(page.locator("#run-head").get_by_text("0 of 4 steps done")).to_be_visible()
+    assert Pipeline.objects.get().versions.get().source == written
+
+
+def test_a_run_of_a_pipeline_is_watched(window: WindowMaker, pipeline_run_made: PipelineRunMaker) -> None:
+    run = pipeline_run_made({"fetch": "succeeded", "left": "running"})
+    left, right = (run.steps.get(key=key) for key in ("left", "right"))
+    with window() as w:
+        page = w.open(reverse("run", args=[run.pk]))
+        expect(page.get_by_role("heading", name="Step left")).to_be_visible()
+        expect(page.get_by_role("link", name="right: Waiting")).to_be_visible()
+        Step.objects.filter(pk=right.pk).update(state="running", started_at=timezone.now())
+        expect(page.get_by_role("link", name="right: Running")).to_be_visible()
+        expect(page.get_by_text("1 of 4 steps done, 2 running.")).to_be_visible()
+        log_grown(left, [["out", "of left"]], first=2)
+        expect(page.get_by_text("of left")).to_be_visible()
+        page.get_by_role("link", name="right: Running").press("Enter")
+        expect(page.get_by_role("heading", name="Step right")).to_be_visible()
+        ended(run)
+        expect(page.get_by_role("link", name="report: Succeeded")).to_be_visible()
+        expect(page.get_by_role("button", name="Run whole again")).to_be_visible()
+        expect(page.get_by_role("button", name="Do this step again")).to_be_visible()
+
+
+def test_the_summary_moves_without_a_reload(window: WindowMaker, run_made: RunMaker) -> None:
+    run = run_made("running")
+    with window() as w:
+        page = w.open(reverse("run_list"))
+        expect(page.locator("#runs-timeline .bar-busy").first).to_be_attached()
+        ended(run)
+        expect(page.locator("#runs-timeline .bar-good").first).to_be_attached()
+        expect(page.locator("#runs-rows").get_by_text("Succeeded")).to_be_visible()
+        expect(page.locator("#runs-running section")).to_have_count(0)
 
 
 def test_a_workspace_moves_without_a_reload(window: WindowMaker, workspace: Workspace) -> None:
@@ -235,7 +315,7 @@ TOO_WIDE = """() => [...document.querySelectorAll("main *")]
     .map((element) => `${element.tagName}.${element.className}`).slice(0, 9)"""
 
 
-def addresses(workspace: Workspace, run: Run, terraform_run_id: str) -> list[str]:
+def addresses(workspace: Workspace, run: Run, terraform_run_id: str, of_pipeline: Run) -> list[str]:
     return [
         "/",
         reverse("workspace_list"),
@@ -245,8 +325,13 @@ def addresses(workspace: Workspace, run: Run, terraform_run_id: str) -> list[str
         reverse("script_list"),
         reverse("script_new"),
         reverse("script", args=[run.script_id]),
+        reverse("pipeline_list"),
+        reverse("pipeline_new"),
+        reverse("pipeline", args=[of_pipeline.pipeline_id]),
+        reverse("pipeline_edit", args=[of_pipeline.pipeline_id]),
         reverse("run_list"),
         reverse("run", args=[run.pk]),
+        reverse("run", args=[of_pipeline.pk]),
         reverse("notification_list"),
         reverse("notification_new"),
         reverse("account"),
@@ -259,16 +344,29 @@ def addresses(workspace: Workspace, run: Run, terraform_run_id: str) -> list[str
 
 @pytest.mark.parametrize("width", [360, 1280])
 def test_every_page_fits_and_the_console_is_silent(
-    window: WindowMaker, workspace: Workspace, run_made: RunMaker, monkeypatch: pytest.MonkeyPatch, width: int
+    window: WindowMaker,
+    workspace: Workspace,
+    run_made: RunMaker,
+    pipeline_run_made: PipelineRunMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
 ) -> None:
     monkeypatch.setattr("portal.web.views.scripts.file_text", lambda version, path: "x" * 400)
     long = "A_name_without_a_single_space_that_goes_on_and_on"
+    of_pipeline = pipeline_run_made(
+        {"fetch": "succeeded", "left": "failed"},
+        state="failed",
+        lines=[["out", "x" * 500]],
+        more={"left": {"message": long * 3, "arguments": [long, long]}},
+    )
     Workspace.objects.update(name=long)
+    Pipeline.objects.update(name=long)
+    Run.objects.update(name=long, parameters={long: long})
     terraform_run = terraform_run_made(workspace, "planned")
     run = run_made("failed", name=long, lines=[["out", "x" * 500]], message=long * 3, arguments=[long, long])
     ssh_key_add(owner=workspace.owner, name=long, public_key=KEY)
     with window(width=width) as w:
-        for address in addresses(workspace, run, terraform_run.pk):
+        for address in addresses(workspace, run, terraform_run.pk, of_pipeline):
             page = w.open(address)
             page.wait_for_load_state("load")
             over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

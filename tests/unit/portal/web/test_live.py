@@ -89,10 +89,10 @@ async def test_a_log_grows_in_the_page_and_the_end_is_told(client: AsyncClient, 
     run = await sync_to_async(run_made)("running", lines=[["out", "one"]])
     step = await Step.objects.aget(run=run)
     async with await opened(client, "run_live", run.pk) as stream:
-        assert (await stream.event("lines"))["lines"] == [[1, "out", "one"]]
+        assert (await stream.event("lines"))["lines"] == [[1, "out", "one", 1.0]]
         await sync_to_async(log_grown)(step, [["err", "two"], ["out", "three"]], first=2)
         news = await stream.event("lines")
-        assert news == {"execution": 1, "lines": [[2, "err", "two"], [3, "out", "three"]]}
+        assert news == {"execution": 1, "lines": [[2, "err", "two", 1.0], [3, "out", "three", 1.0]]}
         assert stream.id == "1.3"
         ended = {"state": "succeeded", "finished_at": timezone.now()}
         await Step.objects.filter(pk=step.pk).aupdate(**ended, exit_code=0)
@@ -117,7 +117,7 @@ async def test_lines_that_come_after_the_news_of_the_end_are_not_lost(client: As
     async with await opened(client, "run_live", run.pk) as stream:
         await stream.event("lines")
         await sync_to_async(log_grown)(step, [["out", "late"]], first=2)
-        assert (await stream.event("lines"))["lines"] == [[2, "out", "late"]]
+        assert (await stream.event("lines"))["lines"] == [[2, "out", "late", 1.0]]
         assert "event: end" in await stream.rest()
 
 
@@ -128,7 +128,7 @@ async def test_what_is_begun_again_begins_its_log_anew(client: AsyncClient, run_
         await stream.event("lines")
         await Step.objects.filter(pk=step.pk).aupdate(executions=2)
         await step.log_chunks.acreate(execution=2, first=1, count=1, lines=[["out", 1.0, "second try"]])
-        assert await stream.event("lines") == {"execution": 2, "lines": [[1, "out", "second try"]]}
+        assert await stream.event("lines") == {"execution": 2, "lines": [[1, "out", "second try", 1.0]]}
 
 
 async def test_a_program_follows_a_run_to_its_end(owner: User, run_made: RunMaker) -> None:

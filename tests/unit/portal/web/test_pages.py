@@ -13,7 +13,7 @@ from pytest_django import Settings
 from portal.accounts.models import User
 from portal.pipelines import selectors
 from portal.pipelines.models import State
-from portal.web.views import runs
+from portal.web import tasks_shown
 from portal.workspaces.models import TerraformRun, Workspace
 
 from .conftest import RunMaker, WorkspaceMaker, assert_no_inline, terraform_run_made
@@ -173,7 +173,7 @@ def test_a_mark_that_leads_nowhere_is_no_error(browser: Client, run_made: RunMak
 
 
 def test_counting_ends(browser: Client, run_made: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (selectors, runs):
+    for module in (selectors, tasks_shown):
         monkeypatch.setattr(module, "COUNTED", 28)
     for number in range(30):
         run_made(name=f"Run {number:02}")

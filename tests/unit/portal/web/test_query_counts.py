@@ -18,7 +18,9 @@ from portal.pipelines.models import Run, Script, ScriptVersion
 from portal.workspaces.models import Instance, TerraformLine, Workspace
 
 from .conftest import RunMaker, WorkspaceMaker, log_grown, terraform_run_made
+from .pipelines_made import PipelineMaker, PipelineRunMaker, pipeline_made, pipeline_run_made
 
+__all__ = ["pipeline_made", "pipeline_run_made"]
 pytestmark = pytest.mark.django_db
 
 MORE = 30
@@ -139,3 +141,51 @@ def test_one_object_of_the_api_costs_the_same_however_much_it_holds(
     belongings_grown(owner, version, run_made, workspace_made)
     run_grown(run)
     assert {address: len(queries(api, address)) for address in addresses} == few
+
+
+def fan(steps: int) -> str:
+    rows = "".join(f"  - {{name: s{n}, script: Weather, needs: [s0], retries: 1}}\n" for n in range(1, steps))
+    return "name: fan\nworkspace: Lab\nsteps:\n  - {name: s0, script: Weather}\n" + rows
+
+
+def test_pages_of_pipelines_cost_the_same_however_many_steps_runs_and_versions(
+    browser: Client, pipeline_made: PipelineMaker, pipeline_run_made: PipelineRunMaker
+) -> None:
+    small = pipeline_run_made({"s0": "succeeded", "s1": "failed"}, state="failed", source=fan(2))
+    pages = [
+        reverse("pipeline_list"),
+        reverse("pipeline", args=[small.pipeline_id]),
+        reverse("pipeline_edit", args=[small.pipeline_id]),
+        reverse("run_list"),
+        "/",
+    ]
+    few = {page: len(queries(browser, page)) for page in pages}
+    of_run = len(queries(browser, reverse("run", args=[small.pk])))
+    outputs = [{"path": f"{n}.csv", "size": 9, "content_type": "text/csv"} for n in range(MORE)]
+    for number in range(MORE):
+        pipeline_made(fan(2).replace("fan", f"fan-{number}"))
+    states = {f"s{n}": STATES[n % len(STATES)] for n in range(1, MORE)} | {"s0": "succeeded"}
+    more = {"s1": {"tries": [tried(n) for n in range(1, 5)]}, "s0": {"outputs": outputs}}
+    large = pipeline_run_made(states, state="failed", source=fan(MORE), more=more)
+    for _ in range(MORE):
+        pipeline_run_made({"s0": "succeeded", "s1": "failed"}, state="failed", source=fan(2))
+    for page in pages:
+        many = queries(browser, page)
+        assert len(many) == few[page], f"{page}:\n" + "\n".join(many)
+    many = queries(browser, reverse("run", args=[large.pk]))
+    assert len(many) == of_run, "\n".join(many)
+    assert max(*few.values(), of_run) <= 14, (few, of_run)
+
+
+def tried(number: int) -> dict[str, Any]:
+    now = timezone.now().isoformat()
+    return {
+        "attempt": number,
+        "execution": number,
+        "state": "failed",
+        "exit_code": 1,
+        "message": "",
+        "started_at": now,
+        "finished_at": now,
+        "log_lines": 1,
+    }
