@@ -155,7 +155,7 @@ class CredentialsOut(serializers.Serializer[Any]):
     bucket = serializers.CharField()
 
 
-class SecretOut(serializers.ModelSerializer[Secret]):
+class WorkspaceSecretOut(serializers.ModelSerializer[Secret]):
     created_by = serializers.EmailField(source="created_by.email", allow_null=True, default=None)
     changed_by = serializers.EmailField(source="changed_by.email", allow_null=True, default=None)
 
@@ -164,7 +164,7 @@ class SecretOut(serializers.ModelSerializer[Secret]):
         fields = ("name", "created_at", "created_by", "changed_at", "changed_by")
 
 
-class SecretIn(serializers.Serializer[Any]):
+class WorkspaceSecretIn(serializers.Serializer[Any]):
     value = serializers.CharField(
         trim_whitespace=False,
         allow_blank=True,
@@ -275,7 +275,7 @@ class WorkspaceCredentials(_Action):
 class SecretList(generics.ListAPIView[Secret]):
     """The names of a workspace's secrets. Values are never told."""
 
-    serializer_class = SecretOut
+    serializer_class = WorkspaceSecretOut
 
     def get_queryset(self) -> Any:
         if getattr(self, "swagger_fake_view", False):
@@ -285,16 +285,18 @@ class SecretList(generics.ListAPIView[Secret]):
 
 
 class SecretView(_Action):
-    @extend_schema(request=SecretIn, responses={200: SecretOut, 201: SecretOut})
+    @extend_schema(request=WorkspaceSecretIn, responses={200: WorkspaceSecretOut, 201: WorkspaceSecretOut})
     def put(self, request: Request, workspace_id: str, secret_name: str) -> Response:
         """Add a secret, or give it another value. Steps that name it have it as an environment variable and a file."""
         secret, is_new = secrets.secret_put(
             workspace=self.workspace(request, workspace_id),
             name=secret_name,
-            value=given(SecretIn, request)["value"],
+            value=given(WorkspaceSecretIn, request)["value"],
             by=current_user(request),
         )
-        return Response(SecretOut(secret).data, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+        return Response(
+            WorkspaceSecretOut(secret).data, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        )
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, workspace_id: str, secret_name: str) -> Response:
