@@ -25,7 +25,7 @@ _RUN_WITHIN = 120
 _FINAL = {"succeeded", "failed", "cancelled", "timed_out", "lost"}
 _MAKE = """
 import os, pathlib
-out = pathlib.Path("output"); out.mkdir()
+out = pathlib.Path("output"); out.mkdir(exist_ok=True)
 (out / "numbers.txt").write_text("\\n".join(str(n * n) for n in range(1000)))
 print("made in", os.environ["ORCA_WORKSPACE"])
 """
@@ -114,8 +114,8 @@ def _role_make(person: Newcomer, link: dict[str, Any], folder: Path) -> None:
 def _across(person: Newcomer) -> None:
     for name, text in (("make-numbers", _MAKE), ("sum-numbers", _SUM)):
         person.api.post("scripts/", data={"name": name}, files=[("files", ("main.py", text.encode()))])
-    pipeline = person.api.post("pipelines/", {"source": _PIPELINE})
-    run = person.api.post(f"pipelines/{pipeline['id']}/runs/", {"parameters": {}})
+    version = person.api.post("pipelines/", {"source": _PIPELINE})
+    run = person.api.post(f"pipelines/{version['pipeline']}/runs/", {"parameters": {}})
     path = f"runs/{run['id']}/"
     found = person.api.wait(path, lambda answer: answer["state"] in _FINAL, within=_RUN_WITHIN)
     if found["state"] != "succeeded":
