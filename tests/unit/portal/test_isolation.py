@@ -181,12 +181,12 @@ def own_routes() -> list[Route]:
 
 
 def test_every_route_of_an_object_answers_404_to_an_outsider(outsider: User, belongings: dict[str, str]) -> None:
-    walked = 0
+    walked, program, browser = 0, api_of(outsider), browser_of(outsider)
     for route in own_routes():
         if not route.arguments:
             continue
         address = address_of(route, belongings)
-        client: Any = api_of(outsider) if route.text.startswith("api/") else browser_of(outsider)
+        client: Any = program if route.text.startswith("api/") else browser
         codes = {method: getattr(client, method)(address).status_code for method in METHODS}
         assert set(codes.values()) <= {404, 405}, f"{address}: {codes}"
         assert 404 in codes.values(), f"{address}: {codes}"
