@@ -29,6 +29,7 @@ _NAME = "beat"
 _RENEWED_EVERY = 1.5
 # What was asked for is asked for again, should the message have been lost.
 _ASKED_AGAIN = 5.0
+_EXPIRES = 60
 _LOOKS = 1.0
 _LOOKS_SOON = 0.25
 FIRE = "portal.schedules.tasks.schedules_fire"
@@ -76,6 +77,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.tenure = Tenure(f"{socket.gethostname()[:60]}:{os.getpid()}:{new_id()}")
         self._asked: tuple[datetime, float] | None = None
+        self._busy_since: datetime | None = None
         super().__init__(*args, **kwargs)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
@@ -94,15 +96,15 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # django-celery-beat 
     def _ask(self) -> float:
         """Have what is due fired; the seconds until the next one is, a second at most: it may be made meanwhile."""
         next_at = Schedule.objects.filter(enabled=True).aggregate(Min("next_at"))["next_at__min"]
-        if next_at is None:
-            return _LOOKS
-        wait: float = (next_at - timezone.now()).total_seconds()
-        if wait > 0:
-            return min(wait, _LOOKS)
+        now = timezone.now()
+        if next_at is None or next_at > now:
+            self._busy_since = None
+            return _LOOKS if next_at is None else min((next_at - now).total_seconds(), _LOOKS)
+        self._busy_since = self._busy_since or now
         if self._asked is None or self._asked[0] != next_at or time.monotonic() - self._asked[1] > _ASKED_AGAIN:
             self._asked = (next_at, time.monotonic())
             try:
-                self.app.send_task(FIRE, expires=60, retry=False)
+                self.app.send_task(FIRE, kwargs={"as_of": self._busy_since.isoformat()}, expires=_EXPIRES, retry=False)
             except (BrokerError, OSError) as error:
                 self._asked = None
                 logger.warning("the broker does not answer: %s", error)

@@ -36,6 +36,8 @@ _PAUSE = 0.01
 _HELD = 10.0
 # What is late by less was not missed: a beat or a worker was started anew.
 LATE = timedelta(seconds=60)
+# Workers that are away for longer than this have missed what was due meanwhile, even if beat has asked for it.
+_MOST_BEHIND = timedelta(minutes=10)
 # A schedule whose earlier runs do not end starts no more of them than this.
 MOST_OPEN = 10
 FIRES_KEPT = timedelta(days=90)
@@ -43,9 +45,10 @@ _State = Fire.State
 _AWAY = "Orca was not running then."
 
 
-def schedules_fire() -> int:
+def schedules_fire(*, as_of: datetime | None = None) -> int:
     """Fire every slot that is due, until none is; how many. A batch is one transaction.
 
+    ``as_of``: when beat began to ask for them. What was not late then is not missed, however long its turn takes.
     What was started is handed out when all of it is, or after ``_HELD`` seconds: else it would take from the very first
     the processor that the others need to be fired.
     """
@@ -54,22 +57,23 @@ def schedules_fire() -> int:
         until = time.monotonic() + _HELD
         with dispatch.releases_gathered():
             while due and time.monotonic() < until:
-                count = _batch_fire()
+                count = _batch_fire(as_of)
                 fired, due = fired + count, count > 0
                 time.sleep(_PAUSE if due else 0)
     return fired
 
 
-def _batch_fire() -> int:
+def _batch_fire(as_of: datetime | None) -> int:
     with transaction.atomic():
         now = timezone.now()
+        as_of = min(max(as_of or now, now - _MOST_BEHIND), now)
         due = Schedule.objects.filter(enabled=True, next_at__lte=now).order_by("next_at", "id")
         # What a rival has locked is being fired: where the database can, the others take the next ones meanwhile.
         ids = list(due.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH])
         if not ids:
             return 0
         found = Schedule.objects.select_related("owner", "pipeline", "script", "workspace__cloud_account").in_bulk(ids)
-        batch = _Batch([found[pk] for pk in ids], now)
+        batch = _Batch([found[pk] for pk in ids], now, as_of)
         batch.fire()
         return len(ids)
 
@@ -77,9 +81,10 @@ def _batch_fire() -> int:
 class _Batch:
     """Schedules that are due, locked by the transaction that this is in."""
 
-    def __init__(self, schedules: Collection[Schedule], now: datetime) -> None:
+    def __init__(self, schedules: Collection[Schedule], now: datetime, as_of: datetime) -> None:
         self.schedules = schedules
         self.now = now
+        self.as_of = as_of
         self.fires: list[Fire] = []
         self._newest = Newest()
         slots = [schedule.next_at or now for schedule in schedules]
@@ -111,7 +116,7 @@ class _Batch:
             return
         if why := gone(schedule):
             self._end(schedule, slot, "target_gone", why)
-        elif self.now - slot > LATE:
+        elif self.as_of - slot > LATE:
             self._missed(schedule, rule, slot)
         elif _taken(schedule, slot, last=slot, next_at=rule.after(slot)):
             self._start(schedule, slot)
@@ -123,7 +128,7 @@ class _Batch:
     def _missed(self, schedule: Schedule, rule: Rule, slot: datetime) -> None:
         """Note the slots that nobody was there for. With ``run_once``, the last of them is made up for, unless the next
         is due already."""
-        gone_by = passed(rule, slot, self.now - LATE)
+        gone_by = passed(rule, slot, self.as_of - LATE)
         next_at = rule.after(gone_by.last)
         if not _taken(schedule, slot, last=gone_by.last, next_at=next_at):
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from celery import shared_task
@@ -10,8 +11,8 @@ from portal.schedules import firing
 
 
 @shared_task
-def schedules_fire(**_: Any) -> int:
-    return firing.schedules_fire()
+def schedules_fire(as_of: str = "", **_: Any) -> int:
+    return firing.schedules_fire(as_of=datetime.fromisoformat(as_of) if as_of else None)
 
 
 @shared_task

@@ -151,3 +151,21 @@ def test_a_broker_that_does_not_answer_is_asked_again(
     scheduler._ask()
     scheduler._ask()
     assert tried == [FIRE, FIRE]
+
+
+def test_beat_says_since_when_it_has_asked(scheduled: ScheduleMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = scheduled("0 0 1 1 *")
+    said: list[str] = []
+    monkeypatch.setattr(app, "send_task", lambda name, kwargs, **given: said.append(kwargs["as_of"]))
+    scheduler = Scheduler(app=app)
+
+    def due(seconds_ago: float) -> None:
+        Schedule.objects.filter(pk=schedule.pk).update(next_at=timezone.now() - timedelta(seconds=seconds_ago))
+        scheduler._ask()
+
+    due(2)
+    due(1)  # there is always something that waits
+    assert said[0] == said[1]
+    due(-60)  # all is done
+    due(1)
+    assert said[2] > said[1]

@@ -374,3 +374,22 @@ def test_what_many_schedules_start_is_handed_out_once_all_have_fired(
     clock.move(minutes=1)
     firing.schedules_fire()
     assert seen == [firing.BATCH + 1]
+
+
+def test_what_waits_for_its_turn_is_not_missed(clock: Clock, scheduled: ScheduleMaker) -> None:
+    """A thousand others were due in the same second, and the machine is busy."""
+    schedule = scheduled("0 * * * *")
+    clock.set(2026, 11, 21, 13, 0, 1)
+    asked = clock.now
+    clock.move(minutes=5)
+    firing.schedules_fire(as_of=asked)
+    assert fires(schedule) == [("13:00:00", "fired")]
+
+
+def test_workers_that_were_away_for_long_have_missed_it(clock: Clock, scheduled: ScheduleMaker) -> None:
+    schedule = scheduled("0 * * * *")
+    clock.set(2026, 11, 21, 13, 0, 1)
+    asked = clock.now
+    clock.move(minutes=30)
+    firing.schedules_fire(as_of=asked)
+    assert fires(schedule) == [("13:00:00", "missed")]

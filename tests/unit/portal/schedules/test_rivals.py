@@ -59,19 +59,25 @@ def rival() -> Iterator[RivalMaker]:
         process.communicate()
 
 
-def begin(*rivals: Rival) -> None:
-    """All at once."""
+def ready(*rivals: Rival) -> None:
+    """Wait until all of them are."""
     for process in rivals:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+
+
+def begin(*rivals: Rival) -> None:
+    """Let them all begin at once."""
     for process in rivals:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
 
 
-def many(owner: User, workspace: Workspace, script: Script, count: int, next_at: datetime) -> None:
-    """So many schedules for one second, every minute from then."""
+def many(
+    owner: User, workspace: Workspace, script: Script, count: int, first: datetime, apart: timedelta = timedelta()
+) -> None:
+    """So many schedules for one moment, or for one a little later each, every minute from then."""
     Schedule.objects.bulk_create(
         Schedule(
             id=new_id(),
@@ -80,11 +86,11 @@ def many(owner: User, workspace: Workspace, script: Script, count: int, next_at:
             kind="interval",
             every=1,
             unit="minutes",
-            at=next_at,
+            at=first + number * apart,
             action="script",
             workspace=workspace,
             script=script,
-            next_at=next_at,
+            next_at=first + number * apart,
         )
         for number in range(count)
     )
@@ -93,8 +99,9 @@ def many(owner: User, workspace: Workspace, script: Script, count: int, next_at:
 def test_two_processes_fire_each_slot_once(
     rival: RivalMaker, owner: User, workspace: Workspace, script: Script
 ) -> None:
-    rivals = [rival("fire", seconds=5) for _ in range(2)]
-    many(owner, workspace, script, 200, timezone.now() - timedelta(seconds=1))
+    rivals = [rival("fire", seconds=20) for _ in range(2)]
+    ready(*rivals)
+    many(owner, workspace, script, 200, timezone.now(), timedelta(seconds=0.05))
     begin(*rivals)
     fired = [int(process.communicate(timeout=60)[0]) for process in rivals]
     assert sum(fired) == 200
@@ -107,6 +114,7 @@ def test_one_that_is_killed_in_the_middle_loses_and_repeats_nothing(
     rival: RivalMaker, owner: User, workspace: Workspace, script: Script
 ) -> None:
     victim = rival("fire", seconds=60)
+    ready(victim)
     many(owner, workspace, script, 300, timezone.now() - timedelta(seconds=1))
     begin(victim)
     while (done := Fire.objects.count()) < 50:
@@ -124,6 +132,7 @@ def test_two_beats_of_which_one_is_killed_fire_each_slot_once(
     rival: RivalMaker, owner: User, workspace: Workspace, script: Script
 ) -> None:
     beats = [rival("beat", seconds=14) for _ in range(2)]
+    ready(*beats)
     begin_at = timezone.now().replace(microsecond=0) + timedelta(seconds=3)
     many(owner, workspace, script, 1, begin_at)
     Schedule.objects.update(every=1, unit="seconds")
