@@ -17,7 +17,7 @@ from portal.workspaces.models import Instance, Workspace
 from tests.fixtures.windows import WindowMaker, chromium, served, window
 
 from .conftest import RunMaker, log_grown, terraform_run_made
-from .pipelines_made import PipelineMaker, PipelineRunMaker, pipeline_made, pipeline_run_made
+from .pipelines_made import PipelineRunMaker, pipeline_made, pipeline_run_made
 
 __all__ = ["chromium", "pipeline_made", "pipeline_run_made", "served", "window"]
 pytestmark = [
