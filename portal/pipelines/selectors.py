@@ -238,7 +238,7 @@ class Line:
 
 
 def log_lines(step: Step, *, after: int = 0, most: int = 5_000, execution: int | None = None) -> Iterator[Line]:
-    """Lines of a step that come after line ``after``, at most ``most`` of them: of its latest ``execution``, or of that.
+    """Lines of a step that come after line ``after``, at most ``most`` of them: of that ``execution``, or its latest.
 
     A step that was done in an earlier run has the log that it had there.
     """

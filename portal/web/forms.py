@@ -298,6 +298,30 @@ class RunFilter(forms.Form):
             _choose(self.fields[name], [("", "All"), *pairs])
 
 
+class SourceForm(forms.Form):
+    """A pipeline as it is written. Whether it can be read is for the services to say, with line and field."""
+
+    source = forms.CharField(
+        label="YAML",
+        strip=False,
+        required=False,
+        widget=forms.Textarea(
+            attrs={
+                "id": "source",
+                "class": "editor-text",
+                "rows": 26,
+                "cols": False,
+                "wrap": "off",
+                "spellcheck": "false",
+                "autocapitalize": "off",
+                "autocomplete": "off",
+                "aria-describedby": "problems",
+                "data-editor-text": True,
+            }
+        ),
+    )
+
+
 class NameForm(forms.Form):
     """What one is called."""
 

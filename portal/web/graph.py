@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from graphlib import TopologicalSorter
+from itertools import pairwise
 
 MOST_ARROWS = 3_000
 _MOST_BENDS = 6_000
@@ -143,7 +144,7 @@ def _placed(
         for bend in bends:
             layers[bend.layer].append(bend)
         chain = [nodes[begin], *bends, nodes[end]]
-        for above, below in zip(chain, chain[1:], strict=False):
+        for above, below in pairwise(chain):
             above.below.append(below)
             below.above.append(above)
         chains.append(chain)
@@ -185,7 +186,7 @@ def _spread(layers: Sequence[Sequence[_Node]]) -> None:
 
 def _apart(layer: Sequence[_Node], wished: Sequence[float]) -> list[float]:
     """The wished places, far enough from each other: the mean of pushing to the right and of pushing to the left."""
-    gaps = [(a.size + b.size) / 2 for a, b in zip(layer, layer[1:], strict=False)]
+    gaps = [(a.size + b.size) / 2 for a, b in pairwise(layer)]
     right, left = list(wished), list(wished)
     for index, gap in enumerate(gaps):
         right[index + 1] = max(right[index + 1], right[index] + gap)

@@ -1,4 +1,4 @@
-"""Pictures as SVG: steps with arrows, and bars along a time. Sizes are attributes, colours classes: styles are not inline.
+"""Pictures as SVG: steps with arrows, and bars along a time. Sizes are attributes, colours classes: no inline styles.
 
 A bar's place is a percentage of its field, so that a picture is as wide as its page lets it be.
 """
@@ -26,6 +26,8 @@ _STEPS = (
     *(86_400 * count for count in (1, 2, 7, 14, 28)),
 )
 _BAR_HEIGHT, _BAR_GAP = 14, 3
+# Room for the arrows between layers that lie side by side.
+_BETWEEN = 44
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,19 @@ def _measures(*, dense: bool) -> _Measures:
     return _TIGHT if dense else _ROOMY
 
 
+def dag_width(found: Layout) -> float:
+    """How wide the picture is, in pixels."""
+    size = _measures(dense=len(found.spots) > DENSE)
+    return found.width * size.across if found.downwards else found.depth * (size.width + _BETWEEN)
+
+
 def dag_svg(found: Layout, nodes: Mapping[str, Node]) -> SafeString:
     """The picture of all steps; ``nodes`` by their names."""
     dense = len(found.spots) > DENSE
     size = _measures(dense=dense)
     down = found.downwards
     # What separates two layers, and what two steps of one layer.
-    layer = size.along if down else size.width + 44
+    layer = size.along if down else size.width + _BETWEEN
     beside = size.across if down else size.height + 12
     margin = 6
     wide, deep = found.width * beside, (found.depth - 1) * layer + (size.height if down else size.width)
@@ -230,7 +238,9 @@ def _short_time(seconds: float) -> str:
 def axis_svg(seconds: float) -> SafeString:
     """Marks of the time that has gone since the field's beginning."""
     step = _step(seconds)
-    return _axis([(count * step / seconds, _short_time(count * step), "") for count in range(1, int(seconds / step) + 1)])
+    return _axis(
+        [(count * step / seconds, _short_time(count * step), "") for count in range(1, int(seconds / step) + 1)]
+    )
 
 
 def clock_svg(begin: datetime, seconds: float) -> SafeString:

@@ -119,7 +119,10 @@ def example(owner: User) -> Example:
     first = scripts[0] if scripts else "my-script"
     second = scripts[1] if len(scripts) > 1 else first
     source = _EXAMPLE.format(
-        name=next(free, "my-pipeline"), workspace=_yaml(usable or "my-workspace"), first=_yaml(first), second=_yaml(second)
+        name=next(free, "my-pipeline"),
+        workspace=_yaml(usable or "my-workspace"),
+        first=_yaml(first),
+        second=_yaml(second),
     )
     return Example(source, [*([] if usable else ["workspace"]), *([] if scripts else ["script"])])
 
@@ -128,7 +131,9 @@ def _yaml(text: str) -> str:
     """A name as YAML: in quotes where it is more than a plain word, or could be taken for a number or true."""
     plain = text.replace("-", "").replace("_", "")
     word = plain.isascii() and plain.isalnum() and plain[0].isalpha() and text[0] != "-"
-    return text if word and text.lower() not in {"true", "false", "null", "yes", "no", "on", "off"} else json.dumps(text)
+    return (
+        text if word and text.lower() not in {"true", "false", "null", "yes", "no", "on", "off"} else json.dumps(text)
+    )
 
 
 _EXAMPLE = """\

@@ -12,11 +12,12 @@ from django.utils.safestring import SafeString, mark_safe
 
 from portal.pipelines.models import Run, Step
 from portal.web.graph import layout
-from portal.web.pictures import DENSE, Bar, Node, axis_svg, bars_svg, dag_svg, node_inside, span_rounded
+from portal.web.pictures import DENSE, Bar, Node, axis_svg, bars_svg, dag_svg, dag_width, node_inside, span_rounded
 from portal.web.states import Look, look_of
 from portal.web.templatetags.orca import duration, icon
 
-
+# Half a page, in pixels.
+_HALF = 440
 _CURRENT = ' aria-current="true"'
 
 
@@ -26,23 +27,23 @@ class Pictures:
     def __init__(self, run: Run, steps: Sequence[Step], *, chosen: str = "") -> None:
         self.count = len(steps)
         self._steps, self._chosen = steps, chosen
+        self._layout = layout(tuple((step.key, tuple(step.needs)) for step in steps))
         self._begin, self._seconds = _span(run, steps)
         self._now = timezone.now()
 
     def dag(self) -> SafeString:
         """The steps and their arrows."""
-        found = layout(tuple((step.key, tuple(step.needs)) for step in self._steps))
-        return dag_svg(found, {step.key: self._node(step) for step in self._steps})
+        return dag_svg(self._layout, {step.key: self._node(step) for step in self._steps})
 
     @property
-    def dense(self) -> bool:
-        """Whether there are many steps."""
-        return self.count > DENSE
+    def wide(self) -> bool:
+        """Whether the steps need the whole width of a page."""
+        return self.count > DENSE or dag_width(self._layout) > _HALF
 
     @property
     def left_out(self) -> int:
         """How many arrows the picture leaves out."""
-        return layout(tuple((step.key, tuple(step.needs)) for step in self._steps)).left_out
+        return self._layout.left_out
 
     def axis(self) -> SafeString:
         """The time that the rows share."""
@@ -59,7 +60,7 @@ class Pictures:
 
     def moving(self) -> dict[str, str]:
         """What changes as the run goes on."""
-        nodes = {f"node-{step.pk}": node_inside(self._node(step), dense=self.dense) for step in self._steps}
+        nodes = {f"node-{step.pk}": node_inside(self._node(step), dense=self.count > DENSE) for step in self._steps}
         rows = {f"row-{step.pk}": self._row(step) for step in self._steps}
         return {**nodes, **rows, "gantt-axis": str(self.axis())}
 

@@ -20,6 +20,7 @@ from portal.core.streams import stream
 from portal.pipelines import pipelines
 from portal.pipelines.models import Pipeline, PipelineVersion
 from portal.pipelines.selectors import pipeline_get, pipeline_version_get, pipelines_of
+from portal.web.forms import SourceForm
 from portal.web.live import Fragments
 from portal.web.pipeline_shown import example, pipeline_shown, problems_shown, runs_shown
 
@@ -54,7 +55,7 @@ def pipeline_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         return _saved(request, owner, None)
     found = example(owner)
-    shown = {"source": found.source, "lacking": found.lacking}
+    shown = {"form": SourceForm(initial={"source": found.source}), "lacking": found.lacking}
     return render(request, "web/pipelines/edit.html", shown)
 
 
@@ -67,7 +68,7 @@ def pipeline_edit(request: HttpRequest, pipeline_id: str) -> HttpResponse:
     if request.method == "POST":
         return _saved(request, owner, found)
     version = pipeline_version_get(pipeline=found, number=_number(request))
-    shown = {"pipeline": found, "version": version, "source": version.source}
+    shown = {"pipeline": found, "version": version, "form": SourceForm(initial={"source": version.source})}
     return render(request, "web/pipelines/edit.html", shown)
 
 
@@ -77,7 +78,8 @@ def _saved(request: HttpRequest, owner: User, before: Pipeline | None) -> HttpRe
     try:
         saved, version, changed = pipelines.pipeline_apply(owner=owner, source=source)
     except (Invalid, Conflict) as error:
-        shown = {"pipeline": before, "source": source, "refused": error} | problems_shown(owner, source)
+        form = SourceForm(initial={"source": source})
+        shown = {"pipeline": before, "form": form, "refused": error} | problems_shown(owner, source)
         return render(request, "web/pipelines/edit.html", shown, status=error.status)
     messages.success(request, _told(saved, version, before, changed=changed))
     return redirect("pipeline", pipeline_id=saved.pk)
@@ -168,5 +170,3 @@ def pipeline_archive(request: HttpRequest, pipeline_id: str) -> HttpResponse:
 def _number(request: HttpRequest) -> int | None:
     asked = request.GET.get("version", "")
     return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 9 else None
-
-

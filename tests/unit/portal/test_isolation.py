@@ -180,15 +180,19 @@ def own_routes() -> list[Route]:
     return [route for route in routes() if not route.text.startswith((*FOREIGN, "admin/"))]
 
 
+def ways_in(person: User) -> tuple[Any, Any]:
+    """For programs and for pages: one each, since a person has only so many tokens."""
+    return api_of(person), browser_of(person)
+
+
 def test_every_route_of_an_object_answers_404_to_an_outsider(outsider: User, belongings: dict[str, str]) -> None:
     walked = 0
-    program: Any = api_of(outsider)
-    browser: Any = browser_of(outsider)
+    api, pages = ways_in(outsider)
     for route in own_routes():
         if not route.arguments:
             continue
         address = address_of(route, belongings)
-        client = program if route.text.startswith("api/") else browser
+        client = api if route.text.startswith("api/") else pages
         codes = {method: getattr(client, method)(address).status_code for method in METHODS}
         assert set(codes.values()) <= {404, 405}, f"{address}: {codes}"
         assert 404 in codes.values(), f"{address}: {codes}"
@@ -202,15 +206,14 @@ def test_every_route_of_an_object_answers_404_to_an_outsider(outsider: User, bel
 
 
 def test_every_other_route_is_known_and_shows_nothing_of_others(outsider: User, belongings: dict[str, str]) -> None:
-    program: Any = api_of(outsider)
-    browser: Any = browser_of(outsider)
+    api, pages = ways_in(outsider)
     for route in own_routes():
         if route.arguments:
             continue
         assert route.text in PUBLIC | PERSONAL, f"{route.text!r} is new: say here what an outsider may see"
         if route.text.endswith(STREAMS):
             continue
-        client = program if route.text.startswith("api/") else browser
+        client = api if route.text.startswith("api/") else pages
         answer = client.get(f"/{route.text}")
         assert answer.status_code in {200, 405}, f"{route.text}: {answer.status_code}"
         shown = answer.content.decode()

@@ -18,7 +18,10 @@ from portal.web.ansi import ansi_html, ansi_plain
         ("plain", "plain"),
         ("a < b & c", "a &lt; b &amp; c"),
         ("\x1b[31mred\x1b[0m not", '<span class="ansi-fore-1">red</span> not'),
-        ("\x1b[1;92mok\x1b[22mthin", '<span class="ansi-bold ansi-fore-10">ok</span><span class="ansi-fore-10">thin</span>'),
+        (
+            "\x1b[1;92mok\x1b[22mthin",
+            '<span class="ansi-bold ansi-fore-10">ok</span><span class="ansi-fore-10">thin</span>',
+        ),
         ("\x1b[44;97mx\x1b[49my", '<span class="ansi-back-4 ansi-fore-15">x</span><span class="ansi-fore-15">y</span>'),
         ("\x1b[38;5;9mx", '<span class="ansi-fore-9">x</span>'),
         ("\x1b[38;5;196mx", '<span class="ansi-fore-9">x</span>'),

@@ -17,7 +17,7 @@ from portal.workspaces.models import Instance, Workspace
 from tests.fixtures.windows import WindowMaker, chromium, served, window
 
 from .conftest import RunMaker, log_grown, terraform_run_made
-from .pipelines_made import PipelineMaker, PipelineRunMaker, pipeline_made, pipeline_run_made
+from .pipelines_made import PipelineRunMaker, pipeline_made, pipeline_run_made
 
 __all__ = ["chromium", "pipeline_made", "pipeline_run_made", "served", "window"]
 pytestmark = [
@@ -98,10 +98,12 @@ def test_lines_are_shown_in_colours_and_with_their_times(window: WindowMaker, ru
         expect(page.locator("[data-log-found]")).to_have_text("1 of 1 found")
 
 
-def test_a_pipeline_is_checked_while_it_is_written(window: WindowMaker, version: ScriptVersion) -> None:
+def test_a_pipeline_is_checked_while_it_is_written(
+    window: WindowMaker, workspace: Workspace, version: ScriptVersion
+) -> None:
     with window() as w:
         page = w.open(reverse("pipeline_new"))
-        expect(page.get_by_text("It fits")).to_be_visible()
+        expect(page.get_by_role("heading", name="It fits")).to_be_visible()
         expect(page.locator(".dag .node")).to_have_count(4)
         source = page.locator("#source")
         written = source.input_value()
@@ -118,7 +120,7 @@ def test_a_pipeline_is_checked_while_it_is_written(window: WindowMaker, version:
         page.keyboard.type("retries: 1")
         assert "\n    retries: 1\n" in source.input_value()
         source.fill(written)
-        expect(page.get_by_text("It fits")).to_be_visible()
+        expect(page.get_by_role("heading", name="It fits")).to_be_visible()
         expect(wrong).to_have_count(0)
         page.get_by_role("button", name="Save").click()
         expect(page.get_by_text("Created.")).to_be_visible()
@@ -311,7 +313,7 @@ def test_variables_are_added_row_by_row(
 
 
 TOO_WIDE = """() => [...document.querySelectorAll("main *")]
-    .filter((element) => element.getBoundingClientRect().right > innerWidth && !element.closest(".code"))
+    .filter((element) => element.getBoundingClientRect().right > document.documentElement.clientWidth && !element.closest(".code"))
     .map((element) => `${element.tagName}.${element.className}`).slice(0, 9)"""
 
 

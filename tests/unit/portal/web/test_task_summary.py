@@ -34,7 +34,7 @@ def listed(browser: Client, query: str = "") -> str:
 
 
 def timeline(html: str) -> str:
-    return html.split('id="runs-timeline"')[1].split('id="runs-rows"')[0]
+    return html.split('id="runs-timeline"')[1].split('id="runs-rows"', maxsplit=1)[0]
 
 
 def rows(html: str) -> str:
