@@ -313,7 +313,8 @@ def test_variables_are_added_row_by_row(
 
 
 TOO_WIDE = """() => [...document.querySelectorAll("main *")]
-    .filter((element) => element.getBoundingClientRect().right > document.documentElement.clientWidth && !element.closest(".code"))
+    .filter((element) => element.getBoundingClientRect().right > document.documentElement.clientWidth)
+    .filter((element) => !element.closest(".code"))
     .map((element) => `${element.tagName}.${element.className}`).slice(0, 9)"""
 
 
