@@ -44,6 +44,7 @@ _KINDS = {
 }
 _NAMES = {
     "^[A-Za-z_][A-Za-z0-9_]{0,63}$": "{} is no name for a variable: letters, digits and _ only, 64 at most.",
+    "^[A-Z_][A-Z0-9_]{0,99}$": "{} is no name of a secret: capitals, digits and _ only.",
     "^[0-9]{1,9} (second|minute|hour|day)s?$": "{} is no interval: write a number and a unit, like 15 minutes.",
     "^[a-z0-9][a-z0-9_-]{0,63}$": "A step's name has small letters, digits, - and _ only, 64 at most.",
 }

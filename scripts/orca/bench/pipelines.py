@@ -4,6 +4,7 @@
                       scripts' own clocks, of pipelines of ten steps that run one after the other.
 ``order_violations``  steps that began before one that they need had ended, of many pipelines at once.
 ``duplicates``        steps of those that were done more than once.
+``schedule_delay_ms`` of schedules that are all due in the same second: from then until each has started its run.
 ``rate_to_prefect``   steps a second of the same graph (sequences side by side) here and on Prefect's local server
                       with a process worker of as many slots, in turn.
 
@@ -27,6 +28,7 @@ from scripts.orca.bench.dispatch import SLOTS, settled
 from scripts.orca.bench.figures import Report
 from scripts.orca.bench.installation import FINAL, Lab, lab_built, orca_running
 from scripts.orca.bench.prefect import VERSION, prefect_running
+from scripts.orca.bench.schedules import schedule_delays
 from scripts.orca.console import ScriptError, say, step
 
 CLIENTS = 4
@@ -54,6 +56,7 @@ def measure(arguments: list[str]) -> Report:
     reader.add_argument("--alone", type=int, default=20, help="pipelines that run alone (default: 20)")
     reader.add_argument("--pipelines", type=int, default=200, help="pipelines at once (default: 200)")
     reader.add_argument("--steps", type=int, default=10, help="steps of each (default: 10)")
+    reader.add_argument("--schedules", type=int, default=1_000, help="due in one second (default: 1,000)")
     reader.add_argument("--rounds", type=int, default=2, help="beside Prefect (default: 2)")
     given = reader.parse_args(arguments)
     report = Report("pipelines")
@@ -61,13 +64,16 @@ def measure(arguments: list[str]) -> Report:
     with TemporaryDirectory(prefix="orca-bench-") as name:
         folder = Path(name)
         say("  Orca starts ...")
-        with orca_running(folder, ORCA_SLOTS=str(SLOTS)) as orca:
+        room = {"ORCA_SLOTS": str(SLOTS), "ORCA_MAX_SCHEDULES": str(2 * given.schedules + 100)}
+        with orca_running(folder, **room) as orca:
             with step("A workspace"):
                 lab = lab_built(orca)
                 settled(lab)
             bench = _Bench(lab)
             bench.gaps(report, given.alone, given.steps)
             bench.crowd(report, given.pipelines, given.steps)
+            if given.schedules:
+                report.add("schedule_delay_ms", schedule_delays(lab, count=given.schedules), "ms")
             _beside_prefect(bench, folder, report, given.rounds)
     return report
 

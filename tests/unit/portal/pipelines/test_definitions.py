@@ -94,6 +94,7 @@ STEP = "name: p\nworkspace: w\nsteps:\n"
         (STEP + "  - {name: a, script: s, limit: 3}", 4, "steps.0.limit", "Do you mean limits"),
         (STEP + "  - {name: a}", 4, "steps.0", "script is missing"),
         (STEP + "  - {name: a, script: s, retries: {count: 21}}", 4, "steps.0.retries", "form"),
+        (STEP + "  - {name: a, script: s, secrets: [key]}", 4, "steps.0.secrets.0", "no name of a secret"),
         (STEP + "  - {name: a, script: s, version: 0}", 4, "steps.0.version", "1 at least"),
         (STEP + "  - {name: a, script: s, arguments: x}", 4, "steps.0.arguments", "a list"),
         (
