@@ -10,13 +10,19 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, get_resolver
+from django.utils import timezone
 
 from portal.accounts.models import User
 from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
+from portal.notices.models import Notice, Subscription
 from portal.pipelines.models import Run, Script, ScriptVersion, Step
+from portal.pipelines.pipelines import pipeline_apply
 from portal.pipelines.services import LIMITS
-from portal.workspaces.models import TerraformRun
+from portal.schedules.services import schedule_create
+from portal.schedules.targets import Target
+from portal.schedules.timing import Timing
+from portal.workspaces.models import Secret, TerraformRun
 from tests.unit.portal.pipelines.conftest import ready_workspace
 from tests.unit.portal.web.conftest import assert_no_inline
 
@@ -38,7 +44,10 @@ VALUES = {
     "deep": "[" * 20_000,
     "surrogates": '["\\ud800"]',
 }
-ASKED = ["q", "state", "script", "workspace", "before", "after", "like", "version", "file", "step", "page"]
+ASKED = [
+    *("q", "state", "script", "workspace", "before", "after", "like", "version", "file", "step", "page"),
+    *("pipeline", "span", "try", "replace", "code", "review", "kind", "at", "expression", "zone"),
+]
 SENT = [
     "name",
     "description",
@@ -63,6 +72,9 @@ SENT = [
     "key_name",
     "token_name",
     "days",
+    *("source", "abandon", "channel", "cloud_account", "code", "email", "everything", "late_minutes", "on", "pipeline"),
+    *("pipelines", "role", "script", "scripts", "secrets", "silent_hours", "url", "enabled", "id", "kind", "action"),
+    *("expression", "every", "unit", "at", "zone", "missed", "parameters", "account_id", "region"),
 ]
 
 
@@ -82,7 +94,28 @@ def ours(owner: User, cloud_account: CloudAccount) -> dict[str, str]:
         run=run, workspace=workspace, name="hello", version=version, limits=limits, outputs=outputs, attempt=1
     )
     token, _ = api_token_add(owner=owner, name="test")
+    pipeline, _, _ = pipeline_apply(owner=owner, source="name: p\nworkspace: lab\nsteps: [{name: a, script: hello}]\n")
+    timing, target = Timing("cron", expression="* * * * *"), Target("stop", workspace=workspace.pk)
+    told = Subscription.objects.create(owner=owner, name="Mail", channel="email", address=owner.email)
+    notice = Notice.objects.create(
+        subscription=told, kind="failure", event="x", run=run, subject="hello failed", give_up_at=timezone.now()
+    )
+    linked = CloudAccount.objects.create(
+        owner=owner,
+        name="mine",
+        claimed_name="mine",
+        account_id="2" * 12,
+        region="eu-central-1",
+        role_arn="arn:aws:iam::222222222222:role/orca-link",
+        external_id="made-by-orca-for-this-link",
+    )
     return {
+        "pipeline_id": pipeline.pk,
+        "schedule_id": schedule_create(owner=owner, name="stop", timing=timing, target=target).pk,
+        "notification_id": told.pk,
+        "delivery_id": notice.pk,
+        "account_id": linked.pk,
+        "secret_name": Secret.objects.create(workspace=workspace, name="API_KEY", changed_at=timezone.now()).name,
         "workspace_id": workspace.pk,
         "script_id": script.pk,
         "run_id": run.pk,

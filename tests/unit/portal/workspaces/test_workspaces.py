@@ -177,7 +177,7 @@ def test_what_is_put_off_outlives_the_worker(
     assert terraform_runs.terraform_runs_sweep() == 1
     assert Workspace.objects.get().state == "ready"
     sent: list[tuple[str, ...]] = []
-    monkeypatch.setattr("portal.core.background.enqueue", lambda *what: sent.append(what))
+    monkeypatch.setattr("portal.core.background.enqueue", lambda *what, seconds: sent.append(what))
     with django_capture_on_commit_callbacks(execute=True):
         assert ended(settling).state == "stopping"
     assert (terraform_runs.POWER, settling.pk) in sent
