@@ -158,7 +158,8 @@ async def test_a_program_that_asks_for_a_stream_is_refused_in_words(owner: User,
 async def test_a_part_is_sent_when_it_has_changed_and_only_then(client: AsyncClient, workspace: Workspace) -> None:
     async with await opened(client, "workspace_live", workspace.pk) as stream:
         first = await stream.event("swap")
-        assert set(first) == {f"ws-{part}" for part in ("head", "progress", "connect", "instances", "runs", "history")}
+        parts = ("head", "progress", "connect", "instances", "schedules", "secrets_panel", "runs", "history")
+        assert set(first) == {f"ws-{part}" for part in parts}
         await Workspace.objects.filter(pk=workspace.pk).aupdate(state="degraded")
         assert set(await stream.event("swap")) == {"ws-head"}
 
