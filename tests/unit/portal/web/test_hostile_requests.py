@@ -10,12 +10,18 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, get_resolver
+from django.utils import timezone
 
 from portal.accounts.models import User
 from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
+from portal.notices.models import Notice, Subscription
 from portal.pipelines.models import Run, Script, ScriptVersion, Step
+from portal.pipelines.pipelines import pipeline_apply
 from portal.pipelines.services import LIMITS
+from portal.schedules.services import schedule_create
+from portal.schedules.targets import Target
+from portal.schedules.timing import Timing
 from portal.workspaces.models import TerraformRun
 from tests.unit.portal.pipelines.conftest import ready_workspace
 from tests.unit.portal.web.conftest import assert_no_inline
@@ -38,7 +44,22 @@ VALUES = {
     "deep": "[" * 20_000,
     "surrogates": '["\\ud800"]',
 }
-ASKED = ["q", "state", "script", "workspace", "before", "after", "like", "version", "file", "step", "page"]
+ASKED = [
+    "q",
+    "state",
+    "script",
+    "workspace",
+    "before",
+    "after",
+    "like",
+    "version",
+    "file",
+    "step",
+    "page",
+    "try",
+    "pipeline",
+    "span",
+]
 SENT = [
     "name",
     "description",
@@ -57,6 +78,8 @@ SENT = [
     "instance_type",
     "volume_gb",
     "review",
+    "source",
+    "parameter-day",
     "delete_data",
     "confirm_name",
     "public_key",
@@ -64,6 +87,7 @@ SENT = [
     "token_name",
     "days",
 ]
+PIPELINE = "name: nightly\nworkspace: lab\nparameters: {day: today}\nsteps: [{name: a, script: hello}]\n"
 
 
 @pytest.fixture
@@ -82,6 +106,20 @@ def ours(owner: User, cloud_account: CloudAccount) -> dict[str, str]:
         run=run, workspace=workspace, name="hello", version=version, limits=limits, outputs=outputs, attempt=1
     )
     token, _ = api_token_add(owner=owner, name="test")
+    pipeline, _, _ = pipeline_apply(owner=owner, source=PIPELINE)
+    told = Subscription.objects.create(owner=owner, name="me", channel="email", address=owner.email)
+    notice = Notice.objects.create(
+        subscription=told, kind="failure", event="x", run=run, subject="failed", give_up_at=timezone.now()
+    )
+    linked = CloudAccount.objects.create(
+        owner=owner, name="mine", claimed_name="mine", account_id="2" * 12, region="eu-central-1", external_id="e"
+    )
+    schedule = schedule_create(
+        owner=owner,
+        name="hourly",
+        timing=Timing("cron", expression="0 * * * *"),
+        target=Target("stop", workspace=workspace.pk),
+    )
     return {
         "workspace_id": workspace.pk,
         "script_id": script.pk,
@@ -91,6 +129,12 @@ def ours(owner: User, cloud_account: CloudAccount) -> dict[str, str]:
         "key_id": ssh_key_add(owner=owner, name="laptop", public_key=KEY).pk,
         "token_id": str(token.pk),
         "path": "a.txt",
+        "pipeline_id": pipeline.pk,
+        "notification_id": told.pk,
+        "delivery_id": notice.pk,
+        "account_id": linked.pk,
+        "schedule_id": schedule.pk,
+        "secret_name": "API_KEY",
     }
 
 
