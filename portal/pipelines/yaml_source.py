@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 MOST_CHARACTERS = 512 * 1024
+_DEEPEST = 50
 Path = tuple[str | int, ...]
 
 _WORDS: Mapping[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -74,9 +75,13 @@ class Document:
         if len(source) > MOST_CHARACTERS:
             raise Unreadable([Problem(1, 1, "", f"It has more than {MOST_CHARACTERS:,} characters.")])
         try:
+            depth = 0
             for event in yaml.parse(source, Loader=yaml.SafeLoader):
                 if isinstance(event, yaml.AliasEvent):
                     raise Unreadable([_at(event.start_mark, "Aliases (*name) cannot be used here.")])
+                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+                if depth > _DEEPEST:  # each token costs the parser the more the deeper it is
+                    raise Unreadable([_at(event.start_mark, "It is nested too deeply.")])
             root = yaml.compose(source, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
             what = " ".join(part for part in (error.context, error.problem) if part)

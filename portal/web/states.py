@@ -143,6 +143,7 @@ _ADVICE = {
     "output_limit": "Raise its limit of output, or write less into output/.",
     "output_failed": "What it left could not be brought to the bucket. Run it again.",
     "requirements_failed": "The packages in requirements.txt could not be installed: the log shows what pip said.",
+    "input_failed": "Retry the run, so that what the steps before it left is brought anew; or make room on its disk.",
     "secret_missing": "Add the secret on the workspace's page, and run it again.",
     "bundle_invalid": "Its files arrived damaged. Upload the script again.",
     "start_failed": "Look at the file that it starts with: is it there, and is it a script?",
