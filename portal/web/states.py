@@ -149,7 +149,6 @@ _ADVICE = {
     "start_failed": "Look at the file that it starts with: is it there, and is it a script?",
     "agent_failed": "That is a fault of ours, not of your script. Run it again.",
     "instance_lost": "Was the instance stopped or overloaded? Run it again, in a larger workspace perhaps.",
-    "input_failed": "Run the step again that it takes its input from, or make room on the workspace's disk.",
     "input_missing": "Does the step before it write that file into output/? Look at its outputs.",
     "given_up": "Does it use up all memory of the instance? Lower its limit of memory, or choose a larger workspace.",
 }
