@@ -221,6 +221,9 @@ def _told(error: ValidationError) -> Iterator[tuple[Path, str]]:
     elif error.validator == "type":
         kinds = [wanted] if isinstance(wanted, str) else wanted
         yield path, f"This must be {'a single value' if len(kinds) > 1 else _KINDS[kinds[0]]}."
+    elif error.validator == "anyOf" and (nearer := [each for each in error.context or () if each.validator != "type"]):
+        for each in nearer:  # of the form that it was meant to have
+            yield from _told(each)
     elif error.validator == "pattern":
         yield path, _NAMES[wanted].format(error.instance)
     elif error.validator in _SAID:
@@ -258,7 +261,7 @@ def _normal(document: Document) -> Definition:
     return {
         "name": " ".join(value["name"].split()),
         "description": value.get("description", ""),
-        "workspace": value["workspace"],
+        "workspace": value.get("workspace", ""),
         "concurrency": value.get("concurrency", "queue"),
         "on_failure": value.get("on_failure", "stop"),
         "parameters": {name: _parameter(document, name) for name in value.get("parameters", {})},

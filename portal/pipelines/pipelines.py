@@ -87,9 +87,7 @@ def _read(owner: User, source: str) -> Definition:
     scripts = _named(Script.objects.filter(owner=owner, archived_at=None))
     alive = Workspace.objects.filter(owner=owner).exclude(state=Workspace.State.DESTROYED)
     workspaces = _named(alive)
-    definition["workspace_id"] = workspaces.get(definition["workspace"], "")
-    if not definition["workspace_id"]:
-        draft.refuse(("workspace",), f"You have no workspace {definition['workspace']}.")
+    definition["workspace_id"] = _workspace_meant(draft, definition["workspace"], workspaces)
     versions = _versions({scripts.get(step["script"], "") for step in definition["steps"]})
     for index, step in enumerate(definition["steps"]):
         step["script_id"] = scripts.get(step["script"], "")
@@ -110,6 +108,20 @@ def _read(owner: User, source: str) -> Definition:
     pipeline_checked.send(sender=Pipeline, owner=owner, draft=draft)
     draft.require_sound()
     return definition
+
+
+def _workspace_meant(draft: Draft, said: str, workspaces: Mapping[str, str]) -> str:
+    """The id of the workspace that is named; where none is, of the only one. Where there is none, it is refused."""
+    if said:
+        if said not in workspaces:
+            draft.refuse(("workspace",), f"You have no workspace {said}.")
+        return workspaces.get(said, "")
+    ids = set(workspaces.values())
+    if len(ids) == 1:
+        return ids.pop()
+    names = ", ".join(sorted(name for name, pk in workspaces.items() if name != pk))
+    draft.refuse(("workspace",), f"Say which workspace: {names}." if ids else "You have no workspace yet.")
+    return ""
 
 
 def _named(rows: Any) -> dict[str, str]:

@@ -22,7 +22,7 @@ from scripts.orca.paths import HOME, ROOT
 from scripts.orca.run.mail import Mail, mails_in
 
 _EXAMPLE = ROOT / "examples" / "quickstart"
-_PIPELINE = ROOT / "examples" / "pipeline"
+_PIPELINE = ROOT / "examples" / "etl"
 _EXPECTED = {"months.csv", "months.png", "summary.md"}
 _FINAL = {"succeeded", "failed", "cancelled", "timed_out", "lost"}
 _MAIL_WITHIN = 30

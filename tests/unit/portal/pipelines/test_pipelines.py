@@ -102,6 +102,14 @@ def test_what_its_owner_does_not_have_is_named(bench: Bench, owner: User, source
     assert not Pipeline.objects.exists()
 
 
+def test_the_only_workspace_needs_no_name(bench: Bench, owner: User, workspace: Workspace) -> None:
+    pipeline, _, _ = pipeline_apply(owner=owner, source="name: p\n" + CHAIN)
+    assert pipeline.workspace == workspace
+    ready_workspace(owner, workspace.cloud_account, name="other")
+    (problem,) = pipeline_check(owner=owner, source="name: q\n" + CHAIN)
+    assert (problem.field, problem.message) == ("workspace", "Say which workspace: lab, other.")
+
+
 def test_steps_follow_each_other(bench: Bench) -> None:
     run = bench.run(bench.save(CHAIN))
     assert bench.states(run) == {"a": "queued", "b": "waiting", "c": "waiting"}

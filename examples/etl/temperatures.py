@@ -1,4 +1,4 @@
-"""Makes a year of invented temperatures, one row a day: what a first step that fetches data would leave."""
+"""Extracts a year of temperatures: invented here, a row a day, as a step that fetches them would leave them."""
 
 import csv
 import math
@@ -7,12 +7,12 @@ import sys
 from datetime import date, timedelta
 from pathlib import Path
 
-year = int(sys.argv[1]) if len(sys.argv) > 1 else 2024
+year = int(sys.argv[1])
 chance = random.Random(year)  # noqa: S311 (weather, and no secret)
 first = date(year, 1, 1)
 days = (date(year + 1, 1, 1) - first).days
 
-with Path("output/days.csv").open("w", newline="") as file:
+with Path("output/temperatures.csv").open("w", newline="") as file:
     rows = csv.writer(file)
     rows.writerow(["day", "celsius"])
     for number in range(days):
