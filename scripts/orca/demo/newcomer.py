@@ -199,7 +199,7 @@ def _live_log(person: Newcomer, run: str) -> Iterator[tuple[str, str]]:
                     return
                 if time.monotonic() > deadline:
                     break
-                for number, stream, text in event.json()["lines"] if event.event == "lines" else []:
+                for number, stream, text, *_ in event.json()["lines"] if event.event == "lines" else []:
                     shown = number
                     if stream != "orca" or text.startswith(_TOLD_OF_ORCA):
                         say(f"    | {text}")
