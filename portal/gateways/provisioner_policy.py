@@ -49,7 +49,8 @@ def document(account_id: str, role: str = PROVISIONER) -> Document:
         _allow("OwnSecurityGroups", _GROUP_ACTIONS, [f"{ec2}:security-group/*"], own),
         _allow("RulesOfSecurityGroups", _GROUP_ACTIONS, [f"{ec2}:security-group-rule/*"]),
         _allow("TagsOfWhatIsMade", ["ec2:CreateTags"], [f"{ec2}:*/*"], created),
-        _allow("TagsOfVolumes", ["ec2:CreateTags"], [f"{ec2}:volume/*"], wanted),
+        # A rule that was made just before its maker was killed may bear no tag yet when it is taken over.
+        _allow("TagsOfParts", ["ec2:CreateTags"], [f"{ec2}:volume/*", f"{ec2}:security-group-rule/*"], wanted),
         _allow("TagsOfOwn", ["ec2:CreateTags", "ec2:DeleteTags"], [f"{ec2}:*/*"], own),
         _allow("CheckItself", ["iam:SimulatePrincipalPolicy"], [f"{iam}:role/{role}"]),
         _allow("CheckBoundary", ["iam:GetPolicy"], [boundary_arn(account_id, role)]),

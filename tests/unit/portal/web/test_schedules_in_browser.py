@@ -59,7 +59,7 @@ def test_a_schedule_is_made_by_hand_and_its_first_run_shows_up(
 
         Schedule.objects.update(next_at=timezone.now() - timedelta(seconds=1))
         firing.schedules_fire()
-        expect(page.locator("#schedule-fires").get_by_text("Queued")).to_be_visible()
+        expect(page.locator("#schedule-fires").get_by_text("Queued").first).to_be_visible()
         page.get_by_role("button", name="Turn off").click()
         expect(page.get_by_text("It is turned off")).to_be_visible()
         page.get_by_role("button", name="Delete").click()
