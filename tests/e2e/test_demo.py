@@ -24,6 +24,7 @@ _STAGES = [
     "upload the example",
     "run it and read its log live",
     "fetch what it made",
+    "run scripts in an order",
     "log in with ssh",
     "copy files both ways with scp",
     "list the bucket with own credentials",
