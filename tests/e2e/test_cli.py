@@ -76,7 +76,7 @@ class Person:
             stderr=subprocess.PIPE,
             text=True,
             # As from a terminal: what runs in the background of a shell has been told to ignore it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (it is one call)
         )
 
     def orca(self, *arguments: str, code: int = 0) -> str:
