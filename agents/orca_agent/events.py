@@ -169,7 +169,8 @@ class StepFinished(Event):
     """The end of an attempt. ``outputs_truncated``: there were more files than are listed.
 
     ``peak_memory_mb`` is that of all processes together; pages that they share may count more than once.
-    ``boot_id`` as in `StepLog`, "" where nothing ran.
+    ``boot_id`` as in `StepLog`, "" where nothing ran. ``image`` is that of the container (``sha256:…``), "" without
+    one. ``bytes_in`` came to the instance for it, ``bytes_out`` went to the bucket.
     """
 
     kind: ClassVar[str] = "step.finished"
@@ -189,6 +190,9 @@ class StepFinished(Event):
     outputs: Tuple[Output, ...] = ()
     outputs_truncated: bool = False
     boot_id: str = ""
+    image: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
 
 
 def event_json(event: Event) -> Dict[str, Any]:
@@ -287,6 +291,9 @@ def _finished(fields: Fields, base: Dict[str, Any]) -> Event:
         outputs=fields.objects("outputs", _output, limit=MAX_OUTPUTS),
         outputs_truncated=fields.flag("outputs_truncated", default=False),
         boot_id=fields.text("boot_id", limit=64, default=""),
+        image=fields.text("image", limit=80, default=""),
+        bytes_in=fields.integer("bytes_in", default=0),
+        bytes_out=fields.integer("bytes_out", default=0),
     )
 
 

@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 ID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+IMAGE = re.compile(r"[a-z0-9][a-z0-9._/-]{0,126}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?")
+IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 

@@ -8,6 +8,8 @@ from typing import Final, Mapping, Optional, Sequence, Tuple, Union
 
 from agents.orca_agent.fields import (
     ID,
+    IMAGE,
+    IMAGE_ID,
     SHA256,
     VARIABLE,
     Fields,
@@ -25,6 +27,8 @@ MAX_PATH: Final = 1_024
 MAX_INPUTS: Final = 1_000
 MAX_FILES_NAMED: Final = 100
 MAX_SECRETS: Final = 50
+MAX_SLICE: Final = 64 * 1024 * 1024
+MAX_ITEMS: Final = 100_000
 RUNTIMES: Final = frozenset({"python", "shell"})
 
 
@@ -72,6 +76,33 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Data:
+    """The items that a shard works on: ``length`` bytes from ``offset`` of an object in the workspace's bucket.
+
+    They are JSON lines, one item each: ``{"id", "assets": {name: {"href" or "key", …}}, …}``.
+    """
+
+    key: str
+    offset: int
+    length: int
+    items: int
+
+
+@dataclass(frozen=True)
+class Container:
+    """What the program runs in: a base ``image``, or what the bundle's ``dockerfile`` makes of one.
+
+    ``pinned`` is the image that it has to be (``sha256:…``); empty where it has never been built. Without ``network``
+    it reaches nothing, while it is built and while it runs.
+    """
+
+    image: str = ""
+    dockerfile: str = ""
+    pinned: str = ""
+    network: bool = False
+
+
+@dataclass(frozen=True)
 class Task:
     """One attempt at one step. The values of ``secret_names`` never come this way: the agent fetches them."""
 
@@ -86,6 +117,8 @@ class Task:
     limits: Limits = field(default_factory=Limits)
     inputs: Tuple[Input, ...] = ()
     secret_names: Tuple[str, ...] = ()
+    data: Optional[Data] = None
+    container: Optional[Container] = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +169,8 @@ def _task(fields: Fields, workspace: str) -> AnyTask:
             secret_names=fields.items(
                 "secret_names", lambda value, where: matched(value, where, VARIABLE), limit=MAX_SECRETS
             ),
+            data=_data(fields.child_or_none("data")),
+            container=_container(fields.child_or_none("container")),
         )
     except Malformed as error:
         return InvalidTask(*identity, problem=str(error))
@@ -163,6 +198,33 @@ def _input(fields: Fields) -> Input:
     if manifest:
         relative_path(manifest, fields.where + ".manifest")
     return Input(step, prefix, manifest, fields.texts("files", limit=MAX_FILES_NAMED, length=MAX_PATH))
+
+
+def _data(fields: Optional[Fields]) -> Optional[Data]:
+    if fields is None:
+        return None
+    return Data(
+        key=relative_path(fields.text("key", limit=MAX_PATH), fields.where + ".key"),
+        offset=fields.integer("offset"),
+        length=fields.integer("length", high=MAX_SLICE),
+        items=fields.integer("items", high=MAX_ITEMS),
+    )
+
+
+def _container(fields: Optional[Fields]) -> Optional[Container]:
+    if fields is None:
+        return None
+    image, pinned = fields.text("image", limit=200, default=""), fields.text("pinned", limit=80, default="")
+    dockerfile = fields.text("dockerfile", limit=MAX_PATH, default="")
+    if bool(image) == bool(dockerfile):
+        raise Malformed(f"{fields.where} has neither an image nor a Dockerfile, or both")
+    if dockerfile:
+        relative_path(dockerfile, fields.where + ".dockerfile")
+    else:
+        matched(image, fields.where + ".image", IMAGE)
+    if pinned:
+        matched(pinned, fields.where + ".pinned", IMAGE_ID)
+    return Container(image, dockerfile, pinned, fields.flag("network", default=False))
 
 
 def _script(fields: Fields) -> Script:

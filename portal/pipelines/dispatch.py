@@ -27,7 +27,7 @@ from portal.core.errors import CloudFault
 from portal.core.live import publish_on_commit
 from portal.gateways import aws_queue, aws_storage
 from portal.pipelines.inputs import inputs_of
-from portal.pipelines.models import OPEN, Outbox, State, Step
+from portal.pipelines.models import OPEN, Outbox, Run, State, Step
 from portal.workspaces.models import Instance, Workspace
 
 logger = logging.getLogger(__name__)
@@ -127,10 +127,7 @@ def _room(workspace: Workspace, most: int) -> int:
 
 def _released(workspace: Workspace, room: int) -> list[Outbox]:
     """The oldest of the backlog, taken out of it, and their messages, not saved yet, claimed for sending."""
-    waiting = Step.objects.filter(
-        workspace=workspace, state=State.QUEUED, released_at=None, cancel_requested_at=None
-    ).order_by("created_at", "id")
-    steps, now = list(waiting.select_related("version")[:room]), timezone.now()
+    steps, now = _oldest(workspace, room), timezone.now()
     if not steps:
         return []
     ids = [step.pk for step in steps]
@@ -144,6 +141,34 @@ def _released(workspace: Workspace, room: int) -> list[Outbox]:
         step.attempt, step.released_at, step.seen_at, step.workspace = step.attempt + 1, now, now, workspace
         rows.append(Outbox(workspace=workspace, step=step, attempt=step.attempt, claimed_until=now + CLAIM, tries=1))
     return rows
+
+
+def _oldest(workspace: Workspace, room: int) -> list[Step]:
+    """The first steps of the backlog that fit into ``room`` and into the bounds of their runs."""
+    backlog = (
+        Step.objects.filter(workspace=workspace, state=State.QUEUED, released_at=None, cancel_requested_at=None)
+        .select_related("version")
+        .order_by("rank", "created_at", "id")
+    )
+    bounds = _bounds(workspace)
+    steps: list[Step] = []
+    for run_id, bound in bounds.items():
+        steps += backlog.filter(run=run_id)[: min(bound, room)]
+    steps += backlog.exclude(run__in=list(bounds))[:room] if bounds else backlog[:room]
+    return sorted(steps, key=lambda step: (step.rank, step.created_at, step.pk))[:room]
+
+
+def _bounds(workspace: Workspace) -> dict[str, int]:
+    """How many more steps may go out of each run that is bounded; no rival hands out of these meanwhile."""
+    runs = Run.objects.filter(workspace=workspace, at_once__isnull=False, state__in=OPEN).order_by("created_at", "id")
+    bounds = {}
+    for run in runs.select_for_update().only("at_once", "cost_limit", "cost_of_step", "cost_spent"):
+        out = Step.objects.filter(run=run.pk, state__in=OPEN, released_at__isnull=False).count()
+        most = run.at_once or 0
+        if run.cost_limit is not None and run.cost_of_step:
+            most = min(most, (run.cost_limit - run.cost_spent) // run.cost_of_step)
+        bounds[run.pk] = max(0, most - out)
+    return bounds
 
 
 def _send_quietly(rows: Sequence[Outbox]) -> None:
@@ -276,6 +301,8 @@ def task_of(step: Step, attempt: int) -> protocol.Task:
         limits=protocol.Limits(**step.limits),
         inputs=step.given,
         secret_names=tuple(step.secrets),
+        data=protocol.Data(**step.data) if step.data else None,
+        container=protocol.Container(**step.container) if step.container else None,
     )
 
 

@@ -132,7 +132,9 @@ class PipelineVersion(Identified):
 class Run(Identified):
     """One time that something was run, from the press of the button to its final state.
 
-    ``held``: it waits for an earlier run of the same pipeline to end.
+    ``held``: it waits for an earlier run of the same pipeline to end. ``at_once`` bounds how many of its steps are with
+    the queue or an instance, ``cost_limit`` what they may cost together (`dispatch` keeps to both); amounts of money
+    are nano-dollars.
     """
 
     class OnFailure(models.TextChoices):
@@ -157,6 +159,10 @@ class Run(Identified):
     held = models.BooleanField(default=False)
     due_at = models.DateTimeField(null=True, blank=True, help_text="The slot of the schedule that started it.")
     name = models.CharField(max_length=120)
+    at_once = models.PositiveIntegerField(null=True, blank=True)
+    cost_limit = models.BigIntegerField(null=True, blank=True)
+    cost_of_step = models.BigIntegerField(default=0, help_text="The most that one attempt at a step can cost.")
+    cost_spent = models.BigIntegerField(default=0, help_text="What the attempts that have ended did cost.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED, db_index=True)
     via = models.CharField(max_length=10, choices=Via.choices, default=Via.PAGE)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
@@ -171,6 +177,7 @@ class Run(Identified):
             models.Index(fields=["owner", "state", "-created_at"], name="runs_of_a_person_by_state"),
             models.Index(fields=["script", "-created_at"], name="runs_of_a_script"),
             models.Index(fields=["workspace", "-created_at"], name="runs_of_a_workspace"),
+            models.Index(fields=["workspace", "at_once", "state"], name="runs_that_are_bounded"),
             models.Index(fields=["pipeline", "-created_at"], name="runs_of_a_pipeline"),
             models.Index(fields=["pipeline", "state"], name="runs_of_a_pipeline_by_state"),
         ]
@@ -194,8 +201,13 @@ class Step(Identified):
     ``released_at`` marks that its task was handed to the queue; until then it can be taken back without a word.
     A step that waits with a ``retry_at`` has ended ill and will be tried again then; ``tried`` is the attempt of which
     the end has counted, so that a second end of the same is none of the next. ``origin``: it was not done in this run,
-    but there, and what came out of it lies there.
+    but there, and what came out of it lies there. ``superseded``: another step has done its work, and how it ended
+    does not count for the run. What has a higher ``rank`` comes after all that has a lower one.
     """
+
+    class Rank(models.IntegerChoices):
+        RUN = 0
+        SHARD = 1
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="steps")
     workspace = models.ForeignKey("workspaces.Workspace", on_delete=models.PROTECT, related_name="steps")
@@ -211,6 +223,10 @@ class Step(Identified):
     tried = models.PositiveSmallIntegerField(default=0)
     retry_at = models.DateTimeField(null=True, blank=True)
     origin = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    rank = models.PositiveSmallIntegerField(choices=Rank.choices, default=Rank.RUN)
+    superseded = models.BooleanField(default=False)
+    data = models.JSONField(default=dict, blank=True, help_text="key, offset, length and items of a shard.")
+    container = models.JSONField(default=dict, blank=True, help_text="image or dockerfile, pinned, network.")
     version = models.ForeignKey(ScriptVersion, on_delete=models.PROTECT, related_name="steps")
     arguments = models.JSONField(default=list, blank=True)
     environment = models.JSONField(default=dict, blank=True)
@@ -237,6 +253,9 @@ class Step(Identified):
     log_key = models.CharField(max_length=300, blank=True)
     outputs = models.JSONField(default=list, blank=True, help_text="path, size and content_type of each file.")
     outputs_truncated = models.BooleanField(default=False)
+    image = models.CharField(max_length=80, blank=True, help_text="Of the container that it ran in: sha256:…")
+    bytes_in = models.PositiveBigIntegerField(default=0)
+    bytes_out = models.PositiveBigIntegerField(default=0)
 
     # What its task names of what earlier steps have left; worked out when it is handed out.
     given: tuple[protocol.Input, ...] = ()
@@ -244,7 +263,10 @@ class Step(Identified):
     class Meta(Identified.Meta):
         ordering: ClassVar[list[str]] = ["run", "position"]
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["workspace", "state", "released_at", "created_at", "id"], name="steps_by_backlog"),
+            models.Index(
+                fields=["workspace", "state", "released_at", "rank", "created_at", "id"], name="steps_by_backlog"
+            ),
+            models.Index(fields=["run", "state"], name="steps_of_a_run_by_state"),
         ]
 
     def __str__(self) -> str:

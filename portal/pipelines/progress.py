@@ -50,7 +50,8 @@ def runs_settle(*, run_ids: Sequence[str]) -> None:
     topics: list[str] = []
     for run in Run.objects.filter(pk__in=list(states)).only(*_OF_RUN):
         found = states[run.pk]
-        if (State.WAITING in found or (State.QUEUED in found and _ILL & found.keys())) and _advanced(run):
+        stops = run.on_failure == Run.OnFailure.STOP and State.QUEUED in found and _ILL & found.keys()
+        if (State.WAITING in found or stops) and _advanced(run):
             found = _counted([run.pk])[run.pk]
             topics.append(f"run:{run.pk}")
         if _settled(run, found):
@@ -66,7 +67,7 @@ def runs_settle(*, run_ids: Sequence[str]) -> None:
 def _counted(run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """For each run and each state that steps of it are in, ``first`` and ``last``."""
     counted = (
-        Step.objects.filter(run__in=run_ids)
+        Step.objects.filter(run__in=run_ids, superseded=False)
         .order_by()
         .values("run", "state")
         .annotate(first=Min("started_at"), last=Max("finished_at"))

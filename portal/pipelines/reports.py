@@ -243,6 +243,9 @@ class _Book:
             log_key=_own_key(event, event.log.key),
             outputs=[asdict(output) for output in event.outputs],
             outputs_truncated=event.outputs_truncated,
+            image=event.image,
+            bytes_in=event.bytes_in,
+            bytes_out=event.bytes_out,
         )
 
     def _log(self, report: Report, event: protocol.StepLog) -> None:
