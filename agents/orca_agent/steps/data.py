@@ -22,7 +22,17 @@ from agents.orca_agent.cloud.errors import CloudError, Missing
 from agents.orca_agent.fields import Fields, Malformed, load_object, relative_path, safe_name
 from agents.orca_agent.orders import MAX_PATH, Data
 from agents.orca_agent.steps import transfer
-from agents.orca_agent.steps.transfer import Check, Count, Fetch, Fetched, Source, failed, make_folder, patiently
+from agents.orca_agent.steps.transfer import (
+    Check,
+    Count,
+    Fetch,
+    Fetched,
+    Source,
+    failed,
+    make_folder,
+    patiently,
+    require_room,
+)
 
 TIMES: Final = 5
 """Servers of the world are less steady than a cloud's own."""
@@ -46,6 +56,8 @@ class _Shard:
     sources: List[Source] = field(default_factory=list)
     announced: Dict[str, int] = field(default_factory=dict)
     """Sizes that were said to be, by path: a catalogue may be wrong."""
+    most: int = 0
+    """All of those sizes together."""
     written: int = 0
 
 
@@ -117,9 +129,8 @@ def _read(item: Fields, shard: _Shard) -> None:
         shard.sources.append(Source(what, path, None, _fetch(asset, address, shard), TIMES))
         if asset.has("size"):
             shard.announced[path] = asset.integer("size")
-    if sum(shard.announced.values()) > shard.room:
-        total = sum(shard.announced.values()) / transfer.MB
-        raise failed(f"Its inputs take {total:.1f} MB; the disk has room for {shard.room / transfer.MB:.1f} MB.")
+            shard.most += shard.announced[path]
+    require_room(shard.most, shard.room)
     _write(shard, place, {**item.plain(), "assets": {key: _public(asset) for key, asset in assets.items()}}, files)
 
 
@@ -180,7 +191,10 @@ def _public(asset: Fields) -> Mapping[str, Any]:
 
 
 def _write(shard: _Shard, place: str, document: Mapping[str, Any], files: Mapping[str, str]) -> None:
-    content = json.dumps({**document, "files": files}, ensure_ascii=False, indent=1).encode()
+    try:
+        content = json.dumps({**document, "files": files}, indent=1).encode()
+    except RecursionError as error:
+        raise Malformed(f"{place} is nested too deeply") from error
     path = shard.folder / "metadata" / f"{place}.json"
     shard.written += len(content)
     if shard.written > shard.room:

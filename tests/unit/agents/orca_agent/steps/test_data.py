@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -359,6 +361,42 @@ def test_a_slice_that_is_not_what_was_agreed_is_refused(shard: Shard) -> None:
     assert "makes no sense" in shard.refusal(item("X"), offset=9, items=2)
     assert "not what it was" in shard.refusal(item("X"), length=5_000)
     assert shard.refusal(item("X"), key="jobs/none") == "The list of its items is not there."
+
+
+def test_whatever_its_properties_hold_it_is_told(shard: Shard) -> None:
+    odd = {"lone": "\ud800", "nul": "\0", "emoji": "\U0001f30d", "large": 10**30}
+    found = shard.fetch({**item("X"), "properties": odd})
+    assert json.loads(found["metadata/X.json"])["properties"] == odd
+
+
+@pytest.mark.parametrize("depth", [500, 900, 5_000, 100_000])
+def test_what_is_nested_too_deeply_is_refused_or_told(shard: Shard, depth: int) -> None:
+    line = b'{"id": "X", "properties": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}\n"
+    shard.bucket.objects[KEY] = line
+    given = Data(KEY, 0, len(line), 1)
+    with contextlib.suppress(StepFailed):
+        data.fetch(
+            given, shard.folder, shard.bucket, shard.links, room=10**9, check=int, count=int.bit_length, say=print
+        )
+
+
+def test_what_others_still_fetch_is_broken_off_when_one_has_failed(shard: Shard, site: Site) -> None:
+    broken_off = threading.Event()
+
+    def endless(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        try:
+            while True:
+                handler.wfile.write(b"x" * 1_000)
+                time.sleep(0.01)
+        except OSError:
+            broken_off.set()
+
+    site.pages["/endless"] = endless
+    assets = {"a": {"href": site.url + "/endless"}, "b": {"href": site.url + "/gone"}}
+    assert "/gone" in shard.refusal(item("X", **assets))
+    assert broken_off.wait(5)
 
 
 def test_no_items_are_no_error(shard: Shard) -> None:
