@@ -26,6 +26,11 @@ KEY = "jobs/j/items.jsonl"
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Many here are broken off on purpose."""
+
+
 class Site:
     """A web server of what a test puts there: content, or what answers."""
 
@@ -51,8 +56,7 @@ class Site:
             def log_message(self, format: str, *args: object) -> None:
                 return
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.handle_error = lambda request, address: None  # type: ignore[method-assign]
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
 
