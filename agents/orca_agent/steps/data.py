@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from agents.orca_agent.cloud.bucket import Bucket, Links
 from agents.orca_agent.cloud.errors import CloudError, Missing
-from agents.orca_agent.fields import Fields, Malformed, load_object, relative_path, safe_name
+from agents.orca_agent.fields import Fields, Malformed, load_object, safe_name
 from agents.orca_agent.orders import MAX_PATH, Data
 from agents.orca_agent.steps import transfer
 from agents.orca_agent.steps.transfer import (
@@ -40,6 +40,7 @@ MAX_ID: Final = 1_024
 MAX_ASSETS: Final = 1_000
 MAX_URL: Final = 8_192
 URL_MARKS: Final = "%/:=&?~#+!$,;'@()*[]"
+CONTROL: Final = "control/"
 SIGNED: Final = ("signature=", "x-amz-", "sig=")
 TOLD: Final = 10
 
@@ -137,7 +138,7 @@ def _read(item: Fields, shard: _Shard) -> None:
 def _address(asset: Fields) -> str:
     """Where it is: a key in the own bucket, or an ASCII URL. Raises `Malformed`."""
     if asset.has("key"):
-        return relative_path(asset.text("key", limit=MAX_PATH), asset.where + ".key")
+        return _key(asset)
     url = quote(asset.text("href", limit=MAX_URL).strip(), safe=URL_MARKS)
     try:
         parts = urlsplit(url)
@@ -148,6 +149,14 @@ def _address(asset: Fields) -> str:
     if not usable:
         raise Malformed(f"{asset.where}.href is not an address of a web server: {url[:200]!r}")
     return url
+
+
+def _key(asset: Fields) -> str:
+    """Any that a bucket can have, but none of those that tell instances what to do."""
+    key = asset.text("key", limit=MAX_PATH)
+    if not key or key.startswith(CONTROL) or {".", ".."} & set(key.split("/")):
+        raise Malformed(f"{asset.where}.key is no file of the workspace's: {key[:200]!r}")
+    return key
 
 
 def _fetch(asset: Fields, address: str, shard: _Shard) -> Fetch:

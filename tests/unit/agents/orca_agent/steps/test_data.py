@@ -26,6 +26,11 @@ KEY = "jobs/j/items.jsonl"
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Many here are broken off on purpose."""
+
+
 class Site:
     """A web server of what a test puts there: content, or what answers."""
 
@@ -51,7 +56,7 @@ class Site:
             def log_message(self, format: str, *args: object) -> None:
                 return
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
 
@@ -180,6 +185,17 @@ def test_no_name_leads_out_or_hides(shard: Shard, site: Site, name: str, href: s
     found = shard.fetch(item(name, image={"href": site.url + href, "type": "image/jpeg"}))
     assert [place for place in found if place.startswith("images/")] == [path]
     assert {place.name for place in shard.folder.parent.iterdir()} == {"input"}
+
+
+def test_keys_of_the_own_bucket_are_taken_as_they_are(shard: Shard) -> None:
+    keys = {"a": "photos//2019/größe +%41&.jpg", "b": "/lead", "c": "folder/"}
+    shard.bucket.objects |= {key: key.encode() for key in keys.values()}
+    found = shard.fetch(item("X", **{name: {"key": key} for name, key in keys.items()}))
+    assert {path: content.decode() for path, content in found.items() if path.startswith("images/")} == {
+        "images/X/gr__e_+_41_.jpg": keys["a"],
+        "images/X/lead": keys["b"],
+        "images/X/c": keys["c"],
+    }
 
 
 def test_names_that_are_the_same_are_told_apart(shard: Shard, site: Site) -> None:
@@ -336,7 +352,9 @@ def test_redirects_are_followed_and_not_for_ever(shard: Shard, site: Site) -> No
         {"href": "relative.jpg"},
         {"href": "x" * 9_000},
         {"key": "../other/key"},
-        {"key": "/x"},
+        {"key": ""},
+        {"key": "control/agent.json"},
+        {"key": "jobs/./x"},
         {"href": "https://b.example/", "size": -1},
         {"href": 7},
         [],
