@@ -68,7 +68,8 @@ class Agent:
         kernel.take_priority()
         journal = Journal(layout.journal)
         containers = Containers(lambda: socket_path(self._environment, layout.root), layout.owner, layout.secrets)
-        leftovers = recovery.end_leftovers(journal, layout, containers)
+        containers.clean_up()
+        leftovers = recovery.end_leftovers(journal, layout)
         cloud = Cloud.of_environment(place.region, place.bucket, self._environment)
         bucket = cloud.bucket()
         try:
