@@ -66,7 +66,7 @@ class Bench:
             secrets=SecretValues(MemorySecrets()),
             bundles=BundleStore(self.layout.bundles, self.bucket),
             environments=EnvironmentStore(self.layout.environments, account),
-            containers=Containers(lambda: None, self.layout.owner, self.layout.secrets),
+            containers=Containers(lambda: None, self.layout),
             warm=None,
             emit=self.emit,
             ended=Ended(self.layout.journal),

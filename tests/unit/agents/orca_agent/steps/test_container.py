@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agents.orca_agent.account import Account
-from agents.orca_agent.steps.container import create_body
-from agents.orca_agent.steps.container_image import Image
+from agents.orca_agent.layout import Layout
+from agents.orca_agent.orders import Container
+from agents.orca_agent.steps.container import Containers, create_body
+from agents.orca_agent.steps.container_image import Image, Site
+from agents.orca_agent.steps.failure import StepFailed
 from agents.orca_agent.steps.process import Order
 
 STEP = Path("/var/lib/orca/work/step-1-abcd")
@@ -84,3 +90,20 @@ def test_volumes_become_small_and_do_not_hide_what_is_ours() -> None:
     made = body(volumes=("/cache", "/output", "/work", "/tmp/"))
     assert set(made["HostConfig"]["Tmpfs"]) == {"/tmp", "/cache"}
     assert "size=16m" in made["HostConfig"]["Tmpfs"]["/cache"]
+
+
+def site(said: list[str], check: Callable[[], None]) -> Site:
+    return Site(Path("/nowhere"), 512, said.append, lambda stream, data: None, check)
+
+
+def test_an_engine_that_is_being_installed_is_waited_for(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.create()
+    layout.engine_coming.touch()
+    said: list[str] = []
+    with pytest.raises(StepFailed, match="no container engine") as raised:
+        Containers(lambda: None, layout).prepare(
+            Container(image="orca/python"), site(said, layout.engine_coming.unlink)
+        )
+    assert raised.value.reason == "container_unavailable"
+    assert "being installed" in said[0]
