@@ -213,13 +213,13 @@ def _send(rows: Sequence[Outbox]) -> int:
         account = account_handle(workspace.cloud_account)
         for sha256 in dict.fromkeys(row.step.version.sha256 for row in rows):
             aws_storage.bundle_deliver(account, workspace.bucket, sha256)
-        packs: dict[str, list[Outbox]] = {}
-        for row in _with_inputs(rows):
-            packs.setdefault(row.pack, []).append(row)
+        packs: dict[str, list[tuple[Outbox, protocol.Task]]] = {}
+        for row, task in _with_tasks(rows):
+            packs.setdefault(row.pack, []).append((row, task))
         messages = [_message(reference, pack) for reference, pack in packs.items()]
         for some in _filled(messages, aws_queue.BATCH, aws_queue.BATCH_BYTES, lambda m: len(m.body.encode())):
             for reference in aws_queue.send(account, workspace.tasks_queue, some):
-                accepted += [row.pk for row in packs[reference]]
+                accepted += [row.pk for row, _ in packs[reference]]
     except CloudFault as error:
         left = [row.pk for row in rows if row.pk not in accepted]
         Outbox.objects.filter(pk__in=left).update(error=error.message[:300], claimed_until=None)
@@ -232,15 +232,15 @@ def _send(rows: Sequence[Outbox]) -> int:
     return len(accepted)
 
 
-def _with_inputs(rows: Iterable[Outbox]) -> Iterator[Outbox]:
+def _with_tasks(rows: Iterable[Outbox]) -> Iterator[tuple[Outbox, protocol.Task]]:
     """Those whose inputs can be named now. What one of them cannot be given does not hold up the others."""
     for row in rows:
         try:
-            row.step.given = inputs_of(row.step, row.attempt) if row.step.inputs else ()
+            given = inputs_of(row.step, row.attempt) if row.step.inputs else ()
         except CloudFault as error:
             logger.warning("inputs of step %s: %s", row.step_id, error.message)
             continue
-        yield row
+        yield row, task_of(row.step, row.attempt, given)
 
 
 def _packs(rows: Iterable[Outbox], most: int) -> Iterator[list[Outbox]]:
@@ -271,16 +271,17 @@ def _filled(
         yield some
 
 
-def _message(reference: str, pack: Sequence[Outbox]) -> aws_queue.Outgoing:
+def _message(reference: str, pack: Sequence[tuple[Outbox, protocol.Task]]) -> aws_queue.Outgoing:
+    first = pack[0][0].step
     return aws_queue.Outgoing(
         reference=reference,
-        body=protocol.tasks_body([task_of(row.step, row.attempt) for row in pack]),
-        group=(pack[0].step.lane or pack[0].step.run_id) if len(pack) == 1 else reference,
+        body=protocol.tasks_body([task for _, task in pack]),
+        group=(first.lane or first.run_id) if len(pack) == 1 else reference,
         deduplication=reference,
     )
 
 
-def task_of(step: Step, attempt: int) -> protocol.Task:
+def task_of(step: Step, attempt: int, inputs: tuple[protocol.Input, ...] = ()) -> protocol.Task:
     """The message that tells an agent to do a step."""
     version = step.version
     return protocol.Task(
@@ -299,7 +300,7 @@ def task_of(step: Step, attempt: int) -> protocol.Task:
         arguments=tuple(step.arguments),
         environment=step.environment,
         limits=protocol.Limits(**step.limits),
-        inputs=step.given,
+        inputs=inputs,
         secret_names=tuple(step.secrets),
         data=protocol.Data(**step.data) if step.data else None,
         container=protocol.Container(**step.container) if step.container else None,
