@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
+from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
@@ -71,9 +72,10 @@ _gathered: ContextVar[set[str] | None] = ContextVar("gathered", default=None)
 
 @contextmanager
 def releases_gathered() -> Iterator[None]:
-    """Within, nothing is handed out; at the end each workspace hands out once: for whoever starts many runs in a row.
+    """Within, nothing is handed out; at the end each workspace hands out once: for whoever changes many steps in a row.
 
-    Should that be killed meanwhile, the sweep hands out.
+    In a transaction it belongs to that, and spares the next step one of its own. Should this be killed meanwhile, or
+    fail, the sweep hands out.
     """
     found: set[str] = set()
     token = _gathered.set(found)
@@ -81,8 +83,25 @@ def releases_gathered() -> Iterator[None]:
         yield
     finally:
         _gathered.reset(token)
-        for workspace in Workspace.objects.filter(pk__in=found).select_related("cloud_account"):
+    for workspace in Workspace.objects.filter(pk__in=found).select_related("cloud_account"):
+        try:
             steps_release(workspace=workspace)
+        except Exception:
+            logger.exception("nothing handed out in %s, the sweep will", workspace.pk)
+
+
+def release_soon(workspace_ids: Iterable[str]) -> None:
+    """Hand out what is queued in these workspaces: with the others that are gathered, else once all is committed."""
+    wanted = set(workspace_ids)
+    if (gathered := _gathered.get()) is not None:
+        gathered |= wanted
+        return
+    for workspace_id in sorted(wanted):
+        transaction.on_commit(partial(_release, workspace_id), robust=True)
+
+
+def _release(workspace_id: str) -> None:
+    steps_release(workspace=Workspace.objects.select_related("cloud_account").get(pk=workspace_id))
 
 
 def steps_release(*, workspace: Workspace) -> int:
