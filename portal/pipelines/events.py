@@ -8,3 +8,5 @@ run_ended = Signal()
 pipeline_checked = Signal()
 # Sends ``pipeline`` and its new ``version``.
 pipeline_saved = Signal()
+# Sends ``attempts``, a list of `attempts.Attempt`: tries at steps that an instance had begun, and that are over.
+attempts_ended = Signal()
