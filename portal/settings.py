@@ -257,6 +257,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "portal.schedules.beat:Scheduler"  # django-celery-beat's, driven by one beat at a time
+# An idle instance that has heard nothing of the portal for so many seconds shuts itself down.
+PORTAL_GONE = env.number("ORCA_PORTAL_GONE", 86_400, least=60, most=31_536_000)
 # What is not begun when the next one is due need not be: a worker that was away for long finds one of each.
 CELERY_BEAT_SCHEDULE = {
     name: {"task": task, "schedule": float(seconds), "options": {"expire_seconds": seconds}}
@@ -265,6 +267,7 @@ CELERY_BEAT_SCHEDULE = {
         ("runs", "portal.pipelines.tasks.runs_sweep", 30),
         ("terraform", "portal.workspaces.tasks.terraform_runs_sweep", 15),
         ("instances", "portal.workspaces.tasks.instances_sweep", 15),
+        ("leases", "portal.workspaces.tasks.leases_renew", min(3_600, PORTAL_GONE // 4)),
         ("notices", "portal.notices.tasks.notices_send", 5),
         ("absences", "portal.notices.tasks.absences_note", 30),
         ("notices-forget", "portal.notices.tasks.notices_forget", 3_600),
