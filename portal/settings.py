@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "portal.pipelines",
     "portal.schedules",
     "portal.notices",
+    "portal.usage",
     "portal.web",
     "django.contrib.admin",
     "django.contrib.auth",

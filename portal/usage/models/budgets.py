@@ -1,0 +1,3 @@
+"""What may be spent, and what is set aside for what runs."""
+
+from __future__ import annotations

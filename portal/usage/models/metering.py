@@ -1,0 +1,3 @@
+"""What things cost, and what was used."""
+
+from __future__ import annotations
