@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,16 @@ def rate(name: str, default: str) -> str:
     if not re.fullmatch(r"[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)", value):
         raise ImproperlyConfigured(f"{name} is {value!r}: it must be a number and a time, such as 30/min.")
     return value
+
+
+def dollars(name: str, default: str = "") -> int | None:
+    """An amount of money, ``12.50``, in nano-dollars; None where there is none."""
+    given = text(name, default).strip()
+    if not given:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", given):
+        raise ImproperlyConfigured(f"{name} is {given!r}: it must be an amount of dollars, such as 12.50.")
+    return int(Decimal(given) * 1_000_000_000)
 
 
 def database(name: str, default: str) -> dict[str, Any]:

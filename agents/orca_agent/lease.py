@@ -20,7 +20,7 @@ SHUTDOWN: Final = ("shutdown", "-h", "now")
 
 def shut_down() -> None:
     """EC2 makes a stop of it: the behaviour for shutdowns from inside is left at its default."""
-    subprocess.run(SHUTDOWN, check=False, timeout=60)  # noqa: S603
+    subprocess.run(SHUTDOWN, check=False, timeout=60)
 
 
 class Lease:

@@ -22,6 +22,8 @@ from portal.core.states import move
 from portal.gateways import aws_storage
 from portal.pipelines import dispatch
 from portal.pipelines.bundles import Upload, bundled
+from portal.pipelines.ceilings import room_require
+from portal.pipelines.events import run_accepted
 from portal.pipelines.models import OPEN, TRANSITIONS, Run, Script, ScriptVersion, State, Step
 from portal.pipelines.progress import run_settle
 from portal.pipelines.selectors import log_lines, pipelines_using
@@ -135,6 +137,7 @@ def run_create(
     secrets_require(workspace, secrets)
     title = " ".join(name.split())[:120] or version.script.name
     with transaction.atomic():
+        room_require(owner, [checked["limits"]])
         run = Run.objects.create(
             owner=owner,
             workspace=workspace,
@@ -145,7 +148,9 @@ def run_create(
             again_of=again_of,
         )
         named = list(dict.fromkeys(secrets))
-        Step.objects.create(run=run, workspace=workspace, name=title, version=version, secrets=named, **checked)
+        step = Step(run=run, workspace=workspace, name=title, version=version, secrets=named, **checked)
+        step.save(force_insert=True)
+        run_accepted.send(sender=Run, run=run, steps=[step])
         audit("run.create", run, by=owner, workspace=workspace.pk, version=version.pk, via=str(via))
         dispatch.steps_release(workspace=workspace)
         publish_on_commit(f"owner:{owner.pk}", f"workspace:{workspace.pk}")

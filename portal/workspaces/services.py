@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.accounts.quotas import Quota, quota_of
 from portal.clouds.models import CloudAccount
 from portal.clouds.selectors import account_for_new_workspace
 from portal.core.audit import audit
@@ -45,11 +46,13 @@ def workspace_create(
             code="not_approved",
             hint="You get an e-mail as soon as it is approved.",
         )
+    quota = quota_of(owner)
+    _quota_check(quota, instance_type, volume_gb)
     with transaction.atomic():
         User.objects.select_for_update().get(pk=owner.pk)
-        if workspaces_of(owner).count() >= settings.MAX_WORKSPACES:
+        if workspaces_of(owner).count() >= quota.workspaces:
             raise LimitReached(
-                f"You may have {settings.MAX_WORKSPACES} workspaces at a time.",
+                f"You may have {quota.workspaces} workspaces at a time.",
                 code="too_many_workspaces",
                 hint="Delete one that you no longer need, with its data.",
             )
@@ -84,6 +87,17 @@ def _inputs_check(name: str, instance_type: str, volume_gb: int) -> None:
         fields["volume_gb"] = "Between 8 and 1000 GB."
     if fields:
         raise Invalid("The workspace cannot be made like this.", fields=fields)
+
+
+def _quota_check(quota: Quota, instance_type: str, volume_gb: int) -> None:
+    fields = {}
+    if not quota.allows(instance_type):
+        fields["instance_type"] = "You may have: " + ", ".join(quota.sizes) + "."
+    if volume_gb > quota.volume_gb:
+        fields["volume_gb"] = f"You may have at most {quota.volume_gb} GB."
+    if fields:
+        hint = "Trial accounts have less; ask an operator to lift that."
+        raise Invalid("This is more than you may have.", code="over_quota", hint=hint, fields=fields)
 
 
 def workspace_apply(*, workspace: Workspace, by: User | None, review: bool = False) -> TerraformRun:
