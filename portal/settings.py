@@ -171,6 +171,7 @@ MAIL_THROWAWAY = env.switch("ORCA_MAIL_THROWAWAY", False)
 # Money is kept in nano-dollars. Without an amount there is no budget.
 BUDGET_SOFT = env.dollars("ORCA_BUDGET_SOFT")
 BUDGET_HARD = env.dollars("ORCA_BUDGET_HARD")
+BUDGET_SWEEP = env.number("ORCA_BUDGET_SWEEP", 60, least=5, most=3_600)
 MAX_WORKSPACES = env.number("ORCA_MAX_WORKSPACES", 3, least=0, most=10_000)
 QUOTA: dict[str, Any] = {
     "nodes": env.number("ORCA_MAX_NODES", 16, least=1, most=10_000),
@@ -301,6 +302,7 @@ CELERY_BEAT_SCHEDULE = {
         ("runs", "portal.pipelines.tasks.runs_sweep", 30),
         ("terraform", "portal.workspaces.tasks.terraform_runs_sweep", 15),
         ("instances", "portal.workspaces.tasks.instances_sweep", 15),
+        ("budgets", "portal.usage.tasks.budgets_sweep", BUDGET_SWEEP),
         ("leases", "portal.workspaces.tasks.leases_renew", min(3_600, PORTAL_GONE // 4)),
         ("notices", "portal.notices.tasks.notices_send", 5),
         ("absences", "portal.notices.tasks.absences_note", 30),

@@ -212,8 +212,11 @@ def inputs_checked(
     return {"arguments": list(arguments), "environment": dict(environment), "limits": chosen}
 
 
-def run_cancel(*, run: Run, by: User | None = None) -> None:
-    """Stop a run: what has not begun never does, what runs is told to end and then killed. Raises ``Conflict``."""
+def run_cancel(*, run: Run, by: User | None = None, reason: str = "cancelled", message: str = "") -> None:
+    """Stop a run: what has not begun never does, what runs is told to end and then killed. Raises ``Conflict``.
+
+    ``reason`` and ``message`` are those of what has not begun.
+    """
     now = timezone.now()
     with transaction.atomic():
         asked = Run.objects.filter(pk=run.pk, state__in=OPEN, cancel_requested_at=None)
@@ -222,7 +225,7 @@ def run_cancel(*, run: Run, by: User | None = None) -> None:
             if run.is_final:
                 raise Conflict(f"This run has already ended: {run.get_state_display().lower()}.", code="already_ended")
             return
-        audit("run.cancel", run, by=by)
+        audit("run.cancel", run, by=by, reason=reason)
         waiting = Step.objects.filter(run=run, state__in=OPEN, released_at=None)
         move(
             waiting,
@@ -230,8 +233,8 @@ def run_cancel(*, run: Run, by: User | None = None) -> None:
             State.CANCELLED,
             finished_at=now,
             retry_at=None,
-            reason="cancelled",
-            message="Cancelled before it began.",
+            reason=reason,
+            message=message or "Cancelled before it began.",
         )
         asked_steps = Step.objects.filter(run=run, state__in=OPEN)
         if asked_steps.update(cancel_requested_at=now):

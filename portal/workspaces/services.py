@@ -16,6 +16,7 @@ from portal.core.errors import Conflict, Invalid, LimitReached
 from portal.core.states import moved
 from portal.gateways import aws_compute, aws_platform
 from portal.workspaces.control import signing_key
+from portal.workspaces.events import instances_wanted
 from portal.workspaces.models import Instance, TerraformRun, Workspace
 from portal.workspaces.selectors import workspaces_of
 from portal.workspaces.terraform_runs import POWER, announce, terraform_run_request
@@ -123,19 +124,21 @@ def workspace_destroy(
     return terraform_run_request(workspace=workspace, operation=operation, by=by)
 
 
-def workspace_stop(*, workspace: Workspace, by: User | None = None) -> None:
+def workspace_stop(*, workspace: Workspace, by: User | None = None, reason: str = "") -> None:
     """Stop the instances; disks and data stay. What was running goes on when they are started again.
 
-    While Terraform builds, this is noted, and done as soon as that has ended.
+    While Terraform builds, this is noted, and done as soon as that has ended. ``reason`` is shown for as long as they
+    are stopped.
     """
     if _stop_put_off(workspace):
         audit("workspace.stop", workspace, by=by, put_off=True)
         announce(workspace)
         return
     _idle_check(workspace, "stop")
-    if not moved(workspace, Workspace.TRANSITIONS, State.STOPPING, state_changed_at=timezone.now(), state_reason=""):
+    fields = {"state_changed_at": timezone.now(), "state_reason": reason[:500]}
+    if not moved(workspace, Workspace.TRANSITIONS, State.STOPPING, **fields):
         raise Conflict(f"A workspace that is {workspace.state} cannot be stopped.", code="wrong_state")
-    audit("workspace.stop", workspace, by=by)
+    audit("workspace.stop", workspace, by=by, reason=reason)
     _power(workspace)
 
 
@@ -147,6 +150,7 @@ def workspace_start(*, workspace: Workspace, by: User | None = None) -> None:
         announce(workspace)
         return
     _idle_check(workspace, "start")
+    instances_wanted.send(sender=Workspace, workspace=workspace)
     fields = {"state_changed_at": timezone.now(), "state_reason": "Starting the instance", "ready_at": None}
     if not moved(workspace, Workspace.TRANSITIONS, State.APPLYING, among=[State.STOPPED], **fields):
         raise Conflict(f"A workspace that is {workspace.state} cannot be started.", code="wrong_state")
