@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,18 @@ def number(name: str, default: int, *, least: int = 0, most: int = 2**31) -> int
     if not least <= value <= most:
         raise ImproperlyConfigured(f"{name} is {value}: it must be {expected}.")
     return value
+
+
+def decimal(name: str, default: str, *, least: int = 0, most: int = 2**31) -> Decimal:
+    """A number, perhaps with a fraction, between ``least`` and ``most``."""
+    value, expected = text(name, default), f"a number from {least} to {most}"
+    try:
+        found = Decimal(value)
+    except InvalidOperation as error:
+        raise ImproperlyConfigured(f"{name} is {value!r}: it must be {expected}.") from error
+    if not found.is_finite() or not least <= found <= most:
+        raise ImproperlyConfigured(f"{name} is {value!r}: it must be {expected}.")
+    return found
 
 
 def switch(name: str, default: bool) -> bool:

@@ -310,6 +310,9 @@ CELERY_BEAT_SCHEDULE = {
         ("schedules", "portal.schedules.tasks.schedules_check", 60),
         ("fires", "portal.schedules.tasks.fires_forget", 3_600),
         ("records", "portal.pipelines.tasks.records_forget", 3_600),
+        ("usage-facts", "portal.usage.tasks.facts_observe", 60),
+        ("usage-settle", "portal.usage.tasks.spans_settle", 300),
+        ("usage-storage", "portal.usage.tasks.storage_measure", 3_600),
         ("housekeeping", "portal.core.tasks.housekeeping", 3_600),
     )
 }
@@ -317,6 +320,11 @@ CELERY_BEAT_SCHEDULE = {
 # --- schedules ----------------------------------------------------------------------------------------------------
 MAX_SCHEDULES = env.number("ORCA_MAX_SCHEDULES", 1_000, least=0, most=100_000)
 LEAST_INTERVAL = env.number("ORCA_LEAST_INTERVAL", 1, least=1, most=86_400)
+
+# --- usage --------------------------------------------------------------------------------------------------------
+MARGIN_PERCENT = env.decimal("ORCA_MARGIN_PERCENT", "0", least=-100, most=10_000)
+TRIAL_CREDIT = env.decimal("ORCA_TRIAL_CREDIT", "0", most=1_000_000)
+TRIAL_DAYS = env.number("ORCA_TRIAL_DAYS", 30, least=1, most=3_650)
 
 # --- cloud -------------------------------------------------------------------------------------------------------
 # boto3 and Terraform read AWS_ENDPOINT_URL and the credentials from the environment themselves.

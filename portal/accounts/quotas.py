@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
 
 from django.conf import settings
 
@@ -30,5 +29,5 @@ class Quota:
 def quota_of(user: User) -> Quota:
     """What this person may have."""
     if user.trial:
-        return Quota(**cast(dict[str, Any], settings.TRIAL_QUOTA))
-    return Quota(workspaces=settings.MAX_WORKSPACES, **cast(dict[str, Any], settings.QUOTA))
+        return Quota(**settings.TRIAL_QUOTA)
+    return Quota(workspaces=settings.MAX_WORKSPACES, **settings.QUOTA)

@@ -12,3 +12,5 @@ pipeline_checked = Signal()
 pipeline_saved = Signal()
 # Sends ``pipeline``, ``due_at`` (the slot of a schedule) and ``why``: it should have run, and did not.
 run_refused = Signal()
+# Sends ``attempts``, a list of `attempts.Attempt`: tries at steps that an instance had begun, and that are over.
+attempts_ended = Signal()

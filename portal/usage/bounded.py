@@ -1,4 +1,4 @@
-"""What budgets do when runs are made and end, and when instances are wanted. All is heard in the change's transaction."""
+"""What budgets do when runs are made and end, and when instances are wanted: in the transaction of the change."""
 
 from __future__ import annotations
 

@@ -13,14 +13,17 @@ from portal.workspaces.models import Workspace
 
 # What an attempt may take beyond its limit: being told to end, and killed.
 GRACE_SECONDS = 30
+MB = 1024 * 1024
 
 
 def most_of_step(workspace: Workspace, limits: Mapping[str, Any], retries: Mapping[str, Any]) -> int:
-    """What one step costs if each of its tries runs up to its limit, on its share of an instance."""
+    """What one step costs if each of its tries runs up to its limit on its share of an instance, and sends all it may."""
     tries = 1 + int(retries.get("count", 0))
     rate = prices.instance_rate(workspace.cloud_account.region, workspace.instance_type, timezone.now())
     seconds = int(limits["seconds"]) + GRACE_SECONDS
-    return -(-seconds * tries * rate // max(1, workspace.slots))
+    sent = (int(limits["output_mb"]) + int(limits["log_mb"])) * MB
+    out = -(-sent * prices.egress_rate(workspace.cloud_account.region, timezone.now()) // prices.GIB)
+    return tries * (-(-seconds * rate // max(1, workspace.slots)) + out)
 
 
 def most_of(run: Run, steps: Sequence[Step]) -> int:

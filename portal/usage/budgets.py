@@ -55,7 +55,9 @@ def _hard_check(by: User, before: int | None, hard: int | None) -> None:
         return
     if hard is None or (before is not None and hard > before):
         limit = "" if before is None else f" It is {money.shown(before)}."
-        raise Invalid(f"Only an operator can raise a hard budget.{limit}", fields={"hard": "lower than it is, or as it is"})
+        raise Invalid(
+            f"Only an operator can raise a hard budget.{limit}", fields={"hard": "lower than it is, or as it is"}
+        )
 
 
 def _is_told(user: User, budget: Budget) -> bool:

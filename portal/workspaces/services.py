@@ -135,8 +135,8 @@ def workspace_stop(*, workspace: Workspace, by: User | None = None, reason: str 
         announce(workspace)
         return
     _idle_check(workspace, "stop")
-    fields = {"state_changed_at": timezone.now(), "state_reason": reason[:500]}
-    if not moved(workspace, Workspace.TRANSITIONS, State.STOPPING, **fields):
+    why = reason[:500]
+    if not moved(workspace, Workspace.TRANSITIONS, State.STOPPING, state_changed_at=timezone.now(), state_reason=why):
         raise Conflict(f"A workspace that is {workspace.state} cannot be stopped.", code="wrong_state")
     audit("workspace.stop", workspace, by=by, reason=reason)
     _power(workspace)
