@@ -17,7 +17,7 @@ MB = 1024 * 1024
 
 
 def most_of_step(workspace: Workspace, limits: Mapping[str, Any], retries: Mapping[str, Any]) -> int:
-    """What one step costs if each of its tries runs up to its limit on its share of an instance, and sends all it may."""
+    """What one step costs if each try runs up to its limit on its share of an instance, and sends all that it may."""
     tries = 1 + int(retries.get("count", 0))
     rate = prices.instance_rate(workspace.cloud_account.region, workspace.instance_type, timezone.now())
     seconds = int(limits["seconds"]) + GRACE_SECONDS

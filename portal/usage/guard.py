@@ -114,8 +114,8 @@ def _reached(user: User, budget: Budget, hard: int) -> None:
 
 def _why(hard: int) -> str:
     return (
-        f"Stopped: the budget of {money.shown(hard)} for this month is used up, but for what your data goes on costing. "
-        "Disks and data are kept. Start again with the next month, or when an operator has raised the budget."
+        f"Stopped: the budget of {money.shown(hard)} for this month is used up, but for what disks and data go on "
+        "costing; they are kept. Start again with the next month, or when an operator has raised the budget."
     )
 
 
