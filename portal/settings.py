@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
@@ -159,6 +160,39 @@ AXES_USERNAME_CALLABLE = "portal.accounts.lockout.username_of"
 AXES_LOCKOUT_CALLABLE = "portal.accounts.lockout.locked_out"
 AXES_ENABLE_ACCESS_FAILURE_LOG = True
 SIGNUP_APPROVAL = env.switch("ORCA_SIGNUP_APPROVAL", False)
+# allauth counts each form that is sent; a whole class may sit behind one address.
+_sign_ups, _, _unit = env.rate("ORCA_SIGNUP_RATE", "60/hour").partition("/")
+ACCOUNT_RATE_LIMITS = {"signup": f"{_sign_ups}/{_unit[0]}/ip"}
+# Domains that hand out addresses to throw away, one in a line, on top of those that are known.
+MAIL_BLOCKLIST = env.text("ORCA_MAIL_BLOCKLIST", "")
+MAIL_THROWAWAY = env.switch("ORCA_MAIL_THROWAWAY", False)
+
+# --- how much one person may have -------------------------------------------------------------------------------------
+# Money is kept in nano-dollars. Without an amount there is no budget.
+BUDGET_SOFT = env.dollars("ORCA_BUDGET_SOFT")
+BUDGET_HARD = env.dollars("ORCA_BUDGET_HARD")
+BUDGET_SWEEP = env.number("ORCA_BUDGET_SWEEP", 60, least=5, most=3_600)
+MAX_WORKSPACES = env.number("ORCA_MAX_WORKSPACES", 3, least=0, most=10_000)
+QUOTA: dict[str, Any] = {
+    "nodes": env.number("ORCA_MAX_NODES", 16, least=1, most=10_000),
+    "sizes": (),
+    "volume_gb": 1_000,
+    "step_seconds": env.number("ORCA_MAX_STEP_SECONDS", 604_800, least=1, most=604_800),
+    "open_runs": env.number("ORCA_MAX_OPEN_RUNS", 10_000, least=1, most=10_000_000),
+    "open_steps": env.number("ORCA_MAX_OPEN_STEPS", 100_000, least=1, most=10_000_000),
+}
+# Whoever signs up while this is on is on trial, until an operator lifts it.
+TRIAL = env.switch("ORCA_TRIAL", False)
+TRIAL_BUDGET = env.dollars("ORCA_TRIAL_BUDGET", "5")
+TRIAL_QUOTA: dict[str, Any] = {
+    "workspaces": env.number("ORCA_TRIAL_WORKSPACES", 1, least=0, most=10_000),
+    "nodes": env.number("ORCA_TRIAL_NODES", 2, least=1, most=10_000),
+    "sizes": tuple(env.words("ORCA_TRIAL_SIZES", ["t3.small", "t3.medium"])),
+    "volume_gb": env.number("ORCA_TRIAL_VOLUME_GB", 50, least=8, most=1_000),
+    "step_seconds": env.number("ORCA_TRIAL_STEP_SECONDS", 14_400, least=1, most=604_800),
+    "open_runs": env.number("ORCA_TRIAL_OPEN_RUNS", 100, least=1, most=10_000_000),
+    "open_steps": env.number("ORCA_TRIAL_OPEN_STEPS", 1_000, least=1, most=10_000_000),
+}
 
 EMAIL_BACKEND = env.text("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
 EMAIL_FILE_PATH = ORCA_HOME / "mail"
@@ -258,6 +292,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "portal.schedules.beat:Scheduler"  # django-celery-beat's, driven by one beat at a time
+# An idle instance that has heard nothing of the portal for so many seconds shuts itself down.
+PORTAL_GONE = env.number("ORCA_PORTAL_GONE", 86_400, least=60, most=31_536_000)
 # What is not begun when the next one is due need not be: a worker that was away for long finds one of each.
 CELERY_BEAT_SCHEDULE = {
     name: {"task": task, "schedule": float(seconds), "options": {"expire_seconds": seconds}}
@@ -266,6 +302,8 @@ CELERY_BEAT_SCHEDULE = {
         ("runs", "portal.pipelines.tasks.runs_sweep", 30),
         ("terraform", "portal.workspaces.tasks.terraform_runs_sweep", 15),
         ("instances", "portal.workspaces.tasks.instances_sweep", 15),
+        ("budgets", "portal.usage.tasks.budgets_sweep", BUDGET_SWEEP),
+        ("leases", "portal.workspaces.tasks.leases_renew", min(3_600, PORTAL_GONE // 4)),
         ("notices", "portal.notices.tasks.notices_send", 5),
         ("absences", "portal.notices.tasks.absences_note", 30),
         ("notices-forget", "portal.notices.tasks.notices_forget", 3_600),
@@ -298,7 +336,6 @@ SSH_CIDRS = env.words("ORCA_SSH_CIDRS", ["0.0.0.0/0"])
 DEFAULT_INSTANCE_TYPE = env.text("ORCA_DEFAULT_INSTANCE_TYPE", "t3.small")
 SLOTS_PER_INSTANCE = env.number("ORCA_SLOTS", 4, least=1, most=256)
 IMAGE_ID = env.text("ORCA_IMAGE_ID", "")
-MAX_WORKSPACES = env.number("ORCA_MAX_WORKSPACES", 3, least=0, most=10_000)
 AGENT_ARCHIVE = Path(env.text("ORCA_AGENT_ARCHIVE", str(ORCA_HOME / "agent" / "orca-agent.tar.gz")))
 TERRAFORM_BINARY = env.text("ORCA_TERRAFORM", "terraform")
 TERRAFORM_CLI_CONFIG = Path(env.text("ORCA_TERRAFORM_CLI_CONFIG", str(ORCA_HOME / "terraform" / "terraform.rc")))

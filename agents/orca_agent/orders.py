@@ -265,13 +265,17 @@ class Release:
 
 @dataclass(frozen=True)
 class Desired:
-    """``control/desired.json``: what the portal wants of every instance, whatever was before."""
+    """``control/desired.json``: what the portal wants of every instance, whatever was before.
+
+    ``lease``: an idle instance that sees no new generation for so many seconds shuts itself down; 0 is for a day.
+    """
 
     generation: int = 0
     authorized_keys: Tuple[str, ...] = ()
     cancelled: Tuple[str, ...] = ()
     draining: bool = False
     agent: Optional[Release] = None
+    lease: int = 0
 
 
 def desired_body(desired: Desired) -> bytes:
@@ -288,6 +292,7 @@ def parse_desired(body: str | bytes) -> Desired:
         cancelled=fields.items("cancelled", lambda value, where: matched(value, where, ID), limit=100_000),
         draining=fields.flag("draining", default=False),
         agent=_release(fields.child("agent")) if fields.has("agent") else None,
+        lease=fields.integer("lease", high=10 * 366 * 86_400, default=0),
     )
 
 

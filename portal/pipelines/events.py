@@ -4,6 +4,8 @@ from django.dispatch import Signal
 
 # Sends ``run``, which has come to a final state.
 run_ended = Signal()
+# Sends ``run``, which is being made, and its ``steps``. Receivers may refuse it, by what they raise.
+run_accepted = Signal()
 # Sends ``owner`` and ``draft`` (`definitions.Draft`): whoever knows what is wrong with it refuses that.
 pipeline_checked = Signal()
 # Sends ``pipeline`` and its new ``version``.

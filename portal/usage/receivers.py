@@ -7,7 +7,7 @@ from typing import Any
 
 from portal.pipelines.attempts import Attempt
 from portal.pipelines.events import attempts_ended
-from portal.usage import services
+from portal.usage import bounded, services
 
 
 def _ended(sender: object, *, attempts: Sequence[Attempt], **_: Any) -> None:
@@ -17,3 +17,4 @@ def _ended(sender: object, *, attempts: Sequence[Attempt], **_: Any) -> None:
 def connect() -> None:
     """Subscribe; called once, when Django has loaded."""
     attempts_ended.connect(_ended, dispatch_uid="usage.attempts")
+    bounded.connect()
