@@ -320,6 +320,10 @@ LOST_AFTER = env.number("ORCA_LOST_AFTER", 900, least=30, most=86_400)
 READY_WITHIN = env.number("ORCA_READY_WITHIN", 900, least=30, most=86_400)
 # Whether webhooks may be sent into private networks; never to the metadata of this machine.
 WEBHOOK_PRIVATE_ADDRESSES = env.switch("ORCA_WEBHOOK_PRIVATE_ADDRESSES", bool(AWS_ENDPOINT_URL))
+# Whether catalogues and files of a job may be read from private networks; the same holds of metadata.
+DATA_PRIVATE_ADDRESSES = env.switch("ORCA_DATA_PRIVATE_ADDRESSES", bool(AWS_ENDPOINT_URL))
+# How much of the catalogues that were read is kept on disk, by each machine; 0 for nothing.
+CATALOGUE_CACHE_MB = env.number("ORCA_CATALOGUE_CACHE_MB", 200, least=0, most=100_000)
 
 # --- logs --------------------------------------------------------------------------------------------------------
 LOGGING = {
