@@ -106,7 +106,7 @@ class Parts:
         """Bring keys, cancellations and draining in line. Raises ``OSError``."""
         self.lease.renew(desired.generation, desired.lease)
         self.work.cancel(frozenset(desired.cancelled))
-        if desired.draining:
+        if desired.draining or self._instance.id in desired.leaving:
             self.work.stop_accepting()
         else:
             self.work.resume_accepting()
