@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "portal.pipelines",
     "portal.schedules",
     "portal.notices",
+    "portal.jobs",
     "portal.web",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -241,6 +242,7 @@ SPECTACULAR_SETTINGS = {
         "NoticeState": "portal.notices.models.Notice.State",
         "NoticeKind": "portal.notices.models.Kind",
         "InstanceState": "portal.workspaces.models.Instance.State",
+        "JobPhase": "portal.jobs.models.Phase",
         "CloudAccountState": "portal.clouds.models.CloudAccount.State",
     },
 }
@@ -278,6 +280,14 @@ CELERY_BEAT_SCHEDULE = {
 # --- schedules ----------------------------------------------------------------------------------------------------
 MAX_SCHEDULES = env.number("ORCA_MAX_SCHEDULES", 1_000, least=0, most=100_000)
 LEAST_INTERVAL = env.number("ORCA_LEAST_INTERVAL", 1, least=1, most=86_400)
+
+# --- jobs ---------------------------------------------------------------------------------------------------------
+MAX_NODES = env.number("ORCA_MAX_NODES", 8, least=1, most=100)
+MAX_ITEMS = env.number("ORCA_MAX_ITEMS", 100_000, least=1, most=10_000_000)
+MAX_SHARDS = env.number("ORCA_MAX_SHARDS", 10_000, least=1, most=100_000)
+MAX_OPEN_JOBS = env.number("ORCA_MAX_OPEN_JOBS", 100, least=1, most=100_000)
+SEARCH_WITHIN = env.number("ORCA_SEARCH_WITHIN", 1_800, least=10, most=86_400)
+NODES_LINGER = env.number("ORCA_NODES_LINGER", 60, least=0, most=86_400)
 
 # --- cloud -------------------------------------------------------------------------------------------------------
 # boto3 and Terraform read AWS_ENDPOINT_URL and the credentials from the environment themselves.

@@ -26,6 +26,7 @@ api = [
         "pipelines.pipelines_api",
         "schedules.api",
         "notices.api",
+        "jobs.api",
     )
     if find_spec(f"portal.{module}")
 ]
