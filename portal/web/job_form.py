@@ -1,4 +1,4 @@
-"""The form of a job. It makes a submission of what was typed; whether that can be accepted is for the services to say."""
+"""The form of a job: it makes a submission of what was typed. Whether that is accepted is for the services to say."""
 
 from __future__ import annotations
 
@@ -150,8 +150,8 @@ class JobForm(forms.Form):
         label="Properties",
         required=False,
         max_length=50_000,
-        help_text="One condition a line: <code>eo:cloud_cover &lt;= 20</code>. Also <code>= != &lt; &gt; &gt;= ^= $= *=</code>"
-        " and <code>in a, b</code>.",
+        help_text="One condition a line: <code>eo:cloud_cover &lt;= 20</code>. "
+        "Also <code>= != &lt; &gt; &gt;= ^= $= *=</code> and <code>in a, b</code>.",
         widget=_lines(2, "eo:cloud_cover <= 20"),
     )
     assets = forms.CharField(
@@ -166,7 +166,8 @@ class JobForm(forms.Form):
     prefix = forms.CharField(
         required=False,
         max_length=1_200,
-        help_text="In the workspace's own bucket, or <code>s3://bucket/prefix</code> of one that is public or lets you pay.",
+        help_text="In the workspace's own bucket, or <code>s3://bucket/prefix</code> of one that is public "
+        "or lets you pay.",
         widget=_line("files/scenes/"),
     )
     pattern = forms.CharField(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet
@@ -17,11 +17,12 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.core.errors import NotFound
 from portal.jobs.models import Job, Phase
-from portal.jobs.selectors import Progress, job_get, jobs_of, progress, shards_of
-from portal.pipelines.models import FINAL, OPEN, State, Step
+from portal.jobs.selectors import Progress, job_get, progress, shards_of
+from portal.pipelines.models import FINAL, State, Step
 from portal.pipelines.selectors import OutputShown, outputs_of
-from portal.web.job_money import Cost, cost_of
-from portal.web.job_pictures import Cell, Part, bar_svg, grid_svg, parts_of
+from portal.pipelines.services import LIMITS
+from portal.web.job_money import cost_of
+from portal.web.job_pictures import Cell, bar_svg, grid_svg, parts_of
 from portal.web.job_words import as_yaml
 from portal.web.live import Fragments
 
@@ -30,6 +31,8 @@ _CELLS, _IMAGES, _FILES, _NODES = 500, 12, 24, 24
 # Steps looked into for what they left.
 _LOOKED_INTO = 12
 _SPEED_OF = timedelta(minutes=2)
+# Seconds between two looks at a job whose shards end in quick succession.
+SLOW = 0.6
 GROUPS = {
     "running": ("Running", frozenset({State.RUNNING})),
     "failed": ("Failed", frozenset({State.FAILED, State.TIMED_OUT, State.LOST})),
@@ -96,6 +99,7 @@ def job_shown(owner: User, job_id: str, asked: QueryDict | Mapping[str, str]) ->
     job = job_get(owner=owner, job_id=job_id)
     found = progress(job)
     again = retried(job).count() if found.states else 0
+    nodes = nodes_of(job) if found.states else []
     return {
         "job": job,
         "run": job.run,
@@ -105,7 +109,9 @@ def job_shown(owner: User, job_id: str, asked: QueryDict | Mapping[str, str]) ->
         "words": words_of(job),
         "speed": speed_of(job, found),
         "cost": cost_of(job),
-        "nodes": nodes_of(job) if found.states else [],
+        "nodes": nodes,
+        "busy": sum(node.running > 0 for node in nodes),
+        "each": cell_size(job),
         "again": again,
         "twins": Step.objects.filter(run=job.run_id, superseded=True).count() if found.states else 0,
         "grid": grid_svg(cells_of(job), reverse("job", args=[job.pk])) if found.states else "",
@@ -149,9 +155,7 @@ def nodes_of(job: Job) -> list[Node]:
         .exclude(instance_id="")
         .order_by()
         .values("instance_id")
-        .annotate(
-            running=Count("pk", filter=Q(state=State.RUNNING)), done=Count("pk", filter=Q(state=State.SUCCEEDED))
-        )
+        .annotate(running=Count("pk", filter=Q(state=State.RUNNING)), done=Count("pk", filter=Q(state=State.SUCCEEDED)))
     )
     nodes = [Node(row["instance_id"], row["running"], row["done"]) for row in rows]
     return sorted(nodes, key=lambda node: (-node.running, -node.done, node.name))[:_NODES]
@@ -169,9 +173,14 @@ def groups_of(found: Progress, again: int) -> list[tuple[str, str, int]]:
     return [(name, label, counted[name]) for name, (label, _) in GROUPS.items() if counted[name]]
 
 
+def cell_size(job: Job) -> int:
+    """How many shards a square of the grid stands for."""
+    return max(1, -(-job.shards // _CELLS))
+
+
 def cells_of(job: Job) -> list[Cell]:
     """The shards in at most so many cells of neighbours; counted by the database, so that none is loaded."""
-    each = max(1, -(-job.shards // _CELLS))
+    each = cell_size(job)
     rows = (
         Step.objects.filter(run=job.run_id, superseded=False)
         .order_by()
@@ -231,15 +240,20 @@ def made_by(job: Job) -> Made:
 
 def submission_of(job: Job) -> dict[str, Any]:
     """What one would submit to get the same job: names instead of ids, and only what is not a default."""
-    named = {"name": job.name, "workspace": job.workspace.name, "script": job.script.name, "version": job.version.number}
-    usual: dict[str, Any] = {"keep_days": 30, "retries": {"count": 1, "backoff_seconds": 5.0, "exit_codes": []}}
-    said: dict[str, Any] = {}
-    for key, value in job.definition.items():
-        if isinstance(value, dict) and key == "shards":
-            value = {part: each for part, each in value.items() if each is not None and (part, each) != ("by", "count")}
-        if value not in (None, "", [], {}) and value != usual.get(key):
-            said[key] = value
-    return {**named, **{key: value for key, value in said.items() if key not in named}}
+    named = {
+        "name": job.name,
+        "workspace": job.workspace.name,
+        "script": job.script.name,
+        "version": job.version.number,
+    }
+    usual = {"keep_days": 30, "retries": {"count": 1, "backoff_seconds": 5.0, "exit_codes": []}}
+    definition: dict[str, Any] = dict(job.definition)
+    asked = definition.get("shards") or {}
+    definition["shards"] = {key: each for key, each in asked.items() if each not in (None, "count")}
+    limits = definition.get("limits") or {}
+    definition["limits"] = {key: each for key, each in limits.items() if LIMITS.get(key, (None,))[0] != each}
+    said = {key: each for key, each in definition.items() if each not in (None, "", [], {}) and usual.get(key) != each}
+    return {**named, **{key: each for key, each in said.items() if key not in named}}
 
 
 def yaml_of(job: Job) -> str:
@@ -248,13 +262,12 @@ def yaml_of(job: Job) -> str:
 
 
 class JobWatch(Fragments):
-    """A job that is being watched: a burst of shards that end costs a look or two a second, not one a shard."""
-
-    pause = 0.6
+    """A job that is being watched: a burst of shards that end costs two looks a second at most, not one a shard."""
 
     def __init__(self, job: Job, *, owner: User, request: HttpRequest) -> None:
         topics = (f"job:{job.pk}", f"run:{job.run_id}", f"owner:{owner.pk}")
         super().__init__(*topics, draw=self._drawn)
+        self.pause = SLOW
         self._owner, self._id, self._request, self._token = owner, job.pk, request, get_token(request)
 
     def _drawn(self) -> dict[str, str]:
@@ -265,73 +278,3 @@ class JobWatch(Fragments):
             return {}
         self.over = shown["job"].is_over
         return {f"job-{part}": render_to_string(f"web/jobs/{part}.html", shown, self._request) for part in _MOVING}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A job in the list, with its bar."""
-
-    job: Job
-    bar: Any
-    parts: list[Part]
-    percent: int
-
-
-@dataclass(frozen=True)
-class JobsPage:
-    """Some jobs, newest first, and from which the window of older ones begins."""
-
-    rows: list[Row]
-    older: str
-    first: bool
-
-
-def jobs_page(jobs: QuerySet[Job], before: str, size: int = 25) -> JobsPage:
-    """The newest of ``jobs``, or those before the one with the id ``before``."""
-    marked = len(before) == 26 and before.isalnum()
-    asked = jobs.filter(pk__lt=before) if marked else jobs
-    found = list(asked.order_by("-id")[: size + 1])
-    return JobsPage(rows_of(found[:size]), found[size - 1].pk if len(found) > size else "", not marked)
-
-
-def rows_of(jobs: Sequence[Job]) -> list[Row]:
-    """Jobs with their bars; the states of all their shards are counted at once, and by an index alone."""
-    counted: dict[str, dict[str, int]] = {}
-    running = [job.run_id for job in jobs if job.state != State.SUCCEEDED and job.shards]
-    rows = Step.objects.filter(run__in=running).order_by().values("run", "state").annotate(count=Count("pk"))
-    for row in rows:
-        counted.setdefault(row["run"], {})[row["state"]] = row["count"]
-    found = []
-    for job in jobs:
-        states = counted.get(job.run_id, {State.SUCCEEDED: job.shards} if job.state == State.SUCCEEDED else {})
-        parts = parts_of(states)
-        done = sum(count for state, count in states.items() if state in FINAL)
-        found.append(Row(job, bar_svg(parts, job.shards), parts, 100 * done // job.shards if job.shards else 0))
-    return found
-
-
-def jobs_asked(owner: User, asked: QueryDict) -> tuple[QuerySet[Job], bool]:
-    """A person's jobs that fit the filter, and whether there was one."""
-    jobs, filtered = jobs_of(owner), False
-    for name, lookup in (("q", "name__icontains"), ("script", "script"), ("workspace", "workspace")):
-        if value := asked.get(name, "").replace("\0", "")[:200]:
-            jobs, filtered = jobs.filter(**{lookup: value}), True
-    state = asked.get("state", "")
-    if state == "open":
-        jobs, filtered = jobs.exclude(phase=Phase.ENDED), True
-    elif state in State.values:
-        jobs, filtered = jobs.filter(phase=Phase.ENDED, run__state=state), True
-    return jobs, filtered
-
-
-def still_open(job: Job) -> bool:
-    """Whether something of it still goes on."""
-    return job.state in OPEN or job.phase != Phase.ENDED
-
-
-def expires_soon(job: Job, now: datetime) -> bool:
-    """Whether its outputs are deleted within three days."""
-    return job.expires_at is not None and job.outputs_deleted_at is None and job.expires_at - now < timedelta(days=3)
-
-
-__all__ = ["Cost"]
