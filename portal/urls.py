@@ -26,6 +26,7 @@ api = [
         "pipelines.pipelines_api",
         "schedules.api",
         "notices.api",
+        "usage.budget_api",
     )
     if find_spec(f"portal.{module}")
 ]
