@@ -218,7 +218,7 @@ def money(nano: int | None) -> str:
     if nano is None:
         return "-"
     dollars = nano / 1_000_000_000
-    digits = 2 if abs(dollars) >= 1 or not nano else 4
+    digits = 2 if abs(dollars) >= 0.0995 or not nano else 3 if abs(dollars) >= 0.00995 else 4
     return f"{'-' if nano < 0 else ''}${abs(dollars):,.{digits}f}"
 
 

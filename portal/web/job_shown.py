@@ -26,7 +26,7 @@ from portal.web.job_pictures import Cell, bar_svg, grid_svg, parts_of
 from portal.web.job_words import as_yaml
 from portal.web.live import Fragments
 
-PAGE = 50
+PAGE = 25
 _CELLS, _IMAGES, _FILES, _NODES = 500, 12, 24, 24
 # Steps looked into for what they left.
 _LOOKED_INTO = 12
