@@ -251,7 +251,12 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = env.text("ORCA_BROKER_URL", REDIS_URL or f"sqla+sqlite:///{ORCA_HOME / 'broker.sqlite3'}")
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 7200} if "redis" in CELERY_BROKER_URL else {}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_TASK_ROUTES = {"portal.workspaces.tasks.terraform_run_execute": {"queue": "terraform"}}
+# What may take long has a worker of its own, so that no chore waits behind it.
+CELERY_TASK_ROUTES = {
+    "portal.workspaces.tasks.terraform_run_execute": {"queue": "terraform"},
+    "portal.jobs.tasks.job_work": {"queue": "jobs"},
+    "portal.jobs.tasks.outputs_delete": {"queue": "jobs"},
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -272,6 +277,8 @@ CELERY_BEAT_SCHEDULE = {
         ("notices-forget", "portal.notices.tasks.notices_forget", 3_600),
         ("schedules", "portal.schedules.tasks.schedules_check", 60),
         ("fires", "portal.schedules.tasks.fires_forget", 3_600),
+        ("jobs", "portal.jobs.tasks.jobs_sweep", 10),
+        ("jobs-expire", "portal.jobs.tasks.outputs_expire", 3_600),
         ("records", "portal.pipelines.tasks.records_forget", 3_600),
         ("housekeeping", "portal.core.tasks.housekeeping", 3_600),
     )
@@ -313,6 +320,10 @@ LOST_AFTER = env.number("ORCA_LOST_AFTER", 900, least=30, most=86_400)
 READY_WITHIN = env.number("ORCA_READY_WITHIN", 900, least=30, most=86_400)
 # Whether webhooks may be sent into private networks; never to the metadata of this machine.
 WEBHOOK_PRIVATE_ADDRESSES = env.switch("ORCA_WEBHOOK_PRIVATE_ADDRESSES", bool(AWS_ENDPOINT_URL))
+# Whether catalogues and files of a job may be read from private networks; the same holds of metadata.
+DATA_PRIVATE_ADDRESSES = env.switch("ORCA_DATA_PRIVATE_ADDRESSES", bool(AWS_ENDPOINT_URL))
+# How much of the catalogues that were read is kept on disk, by each machine; 0 for nothing.
+CATALOGUE_CACHE_MB = env.number("ORCA_CATALOGUE_CACHE_MB", 200, least=0, most=100_000)
 
 # --- logs --------------------------------------------------------------------------------------------------------
 LOGGING = {

@@ -103,7 +103,7 @@ class Parts:
     def apply(self, desired: Desired) -> None:
         """Bring keys, cancellations and draining in line. Raises ``OSError``."""
         self.work.cancel(frozenset(desired.cancelled))
-        if desired.draining:
+        if desired.draining or self._instance.id in desired.leaving:
             self.work.stop_accepting()
         else:
             self.work.resume_accepting()

@@ -63,6 +63,8 @@ class Job(Identified):
     estimate = models.BigIntegerField(null=True, blank=True, help_text="What it will probably cost.")
     estimate_most = models.BigIntegerField(null=True, blank=True, help_text="What it can cost at most.")
     budget = models.BigIntegerField(null=True, blank=True, help_text="What it may cost.")
+    image = models.CharField(max_length=80, blank=True, help_text="Pinned for the shards that are still to come.")
+    twins = models.PositiveIntegerField(default=0, help_text="How often a slow shard was begun a second time.")
     output_files = models.PositiveIntegerField(default=0)
     output_bytes = models.PositiveBigIntegerField(default=0)
     index_key = models.CharField(max_length=300, blank=True)

@@ -94,14 +94,15 @@ def _copied(run: Run, by: User, via: str, *, done: set[str], kept: set[str] | No
         given = {"held": held, "via": via, "due_at": run.due_at, "again_of": run}
         made = run_made(pipeline, version, by, run.parameters, **given)
         Step.objects.bulk_create(
-            _copy(step, made, done=step.key in done) for step in steps if kept is None or step.key in kept
+            copied(step, made, done=step.key in done) for step in steps if kept is None or step.key in kept
         )
         audit("run.retry", made, by=by, again_of=run.pk, done=len(done))
         run_begin(made)
     return made
 
 
-def _copy(step: Step, run: Run, *, done: bool) -> Step:
+def copied(step: Step, run: Run, *, done: bool) -> Step:
+    """A step like this one, not saved yet, in another run: waiting, or done there already."""
     made = Step(run=run, state=State.WAITING, **{name: getattr(step, name) for name in _COPIED})
     if done:
         made.state, made.origin = State.SUCCEEDED, step.origin or step

@@ -4,6 +4,8 @@ from django.dispatch import Signal
 
 # Sends ``run``, which has come to a final state.
 run_ended = Signal()
+# Sends ``run_ids``, of which steps have changed; their states are worked out right after.
+runs_settling = Signal()
 # Sends ``owner`` and ``draft`` (`definitions.Draft`): whoever knows what is wrong with it refuses that.
 pipeline_checked = Signal()
 # Sends ``pipeline`` and its new ``version``.

@@ -20,7 +20,7 @@ from portal.core.background import enqueue_on_commit
 from portal.core.live import publish_on_commit
 from portal.core.states import move, moved
 from portal.pipelines import dispatch
-from portal.pipelines.events import run_ended
+from portal.pipelines.events import run_ended, runs_settling
 from portal.pipelines.inputs import lacking
 from portal.pipelines.models import FINAL, OPEN, TRANSITIONS, Pipeline, Run, State, Step
 from portal.workspaces.control import control_changed
@@ -46,6 +46,7 @@ def runs_settle(*, run_ids: Sequence[str]) -> None:
     """The same for several. A run that something else changes at the same moment is left to that."""
     if not run_ids:
         return
+    runs_settling.send(sender=Run, run_ids=run_ids)
     states = _counted(run_ids)
     topics: list[str] = []
     for run in Run.objects.filter(pk__in=list(states)).only(*_OF_RUN):

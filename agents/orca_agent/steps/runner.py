@@ -28,7 +28,7 @@ from agents.orca_agent.events import (
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.orders import Task
-from agents.orca_agent.steps import bundle, command, environments, inputs, outputs
+from agents.orca_agent.steps import bundle, command, data, environments, inputs, outputs
 from agents.orca_agent.steps.control import GRACE, HANDED_BACK, StepControl
 from agents.orca_agent.steps.failure import StepFailed, StepStopped
 from agents.orca_agent.steps.log import StepLogger
@@ -36,6 +36,8 @@ from agents.orca_agent.steps.process import Ending, Order, WarmStarter, start
 from agents.orca_agent.steps.pump import Sink, Tail, pump
 from agents.orca_agent.steps.result import report, result_prefix
 from agents.orca_agent.steps.secret_values import SecretValues, write_files
+from agents.orca_agent.steps.traffic import Traffic
+from agents.orca_agent.steps.transfer import Fetched
 from agents.orca_agent.steps.verdict import STOPPED, Verdict, judge, may_be_shutdown
 
 log = logging.getLogger(__name__)
@@ -99,6 +101,7 @@ class _StepRun:
         self.base = command.base_environment(around.account, around.passed_on)
         self.prefix = result_prefix(task.run, task.step, task.attempt)
         self.ending = Ending()
+        self.traffic = Traffic()
 
     def run(self, started: Started) -> Optional[StepFinished]:
         task, began = self.task, time.time()
@@ -110,6 +113,7 @@ class _StepRun:
         if self.control.reason == HANDED_BACK and verdict.state != SUCCEEDED:
             return None
         verdict, stored = self._store_outputs(verdict)
+        log_summary = self._store_log()
         finished = StepFinished(
             id=new_id(),
             at=time.time(),
@@ -125,10 +129,12 @@ class _StepRun:
             finished_at=ended,
             peak_memory_mb=self.ending.peak_memory_mb,
             cpu_seconds=self.ending.cpu_seconds,
-            log=self._store_log(),
+            log=log_summary,
             outputs=stored.outputs,
             outputs_truncated=stored.over_limit > 0 or not stored.listed_all,
             boot_id=self.around.boot_id,
+            bytes_in=self.traffic.came,
+            bytes_out=self.traffic.went,
         )
         return report(self.around.ended, self.around.emit, finished)
 
@@ -164,29 +170,40 @@ class _StepRun:
         return environment
 
     def _fetch_inputs(self) -> None:
-        folder = self.folder / "inputs"
-        folder.mkdir()
-        folder.chmod(0o755)
-        if not self.task.inputs:
-            return
+        """What earlier steps have left, and the items of a shard."""
+        folder = self._readable_folder("inputs")
         began = time.monotonic()
-        done = inputs.fetch(
-            self.task.inputs,
-            folder,
-            self.around.bucket,
-            self.around.links,
-            room=shutil.disk_usage(folder).free - DISK_RESERVE_MB * MB,
-            check=self.control.check,
-        )
+        done: List[Fetched] = []
+        room, check, count = self._room_for_inputs, self.control.check, self.traffic.comes
+        bucket, links = self.around.bucket, self.around.links
+        if self.task.inputs:
+            done += [inputs.fetch(self.task.inputs, folder, bucket, links, room=room(), check=check, count=count)]
+        if self.task.data is not None:
+            items = self._readable_folder(command.INPUT)
+            done += [
+                data.fetch(
+                    self.task.data, items, bucket, links, room=room(), check=check, count=count, say=self.log.say
+                )
+            ]
         took = time.monotonic() - began
         if took > WORTH_A_LINE:
-            self.log.say(f"Fetched its inputs in {took:.1f} s: {done.files} files, {done.bytes / MB:.1f} MB.")
+            files, size = sum(one.files for one in done), sum(one.bytes for one in done) / MB
+            self.log.say(f"Fetched its inputs in {took:.1f} s: {files} files, {size:.1f} MB.")
+
+    def _readable_folder(self, name: str) -> Path:
+        folder = self.folder / name
+        folder.mkdir()
+        folder.chmod(0o755)
+        return folder
+
+    def _room_for_inputs(self) -> int:
+        return shutil.disk_usage(self.folder).free - DISK_RESERVE_MB * MB
 
     def _prepare(self, held: ExitStack) -> Tuple[List[str], Optional[WarmStarter]]:
         """Everything that the program needs; what it is, and the warm interpreter if it may start there."""
         task, account = self.task, self.around.account
         self.control.check()
-        packed = self.around.bundles.fetch(task.script)
+        packed = self.around.bundles.fetch(task.script, self.traffic.comes)
         self.control.check()
         self.script.mkdir(0o700)
         bundle.unpack(packed, self.script)
@@ -276,6 +293,7 @@ class _StepRun:
                 self.around.account,
                 limit_mb=limit,
                 say=self.log.say,
+                count=self.traffic.goes,
             )
         except (CloudError, OSError) as error:
             self.log.say(f"The outputs could not be stored: {error}")
@@ -302,4 +320,5 @@ class _StepRun:
         except CloudError as error:
             log.warning("the log of step %s could not be stored: %s", self.task.step, error)
             return replace(summary, key="")
+        self.traffic.goes(size)
         return summary
