@@ -113,7 +113,7 @@ def job_shown(owner: User, job_id: str, asked: QueryDict | Mapping[str, str]) ->
         "busy": sum(node.running > 0 for node in nodes),
         "each": cell_size(job),
         "again": again,
-        "twins": Step.objects.filter(run=job.run_id, superseded=True).count() if found.states else 0,
+        "twins": job.twins,
         "grid": grid_svg(cells_of(job), reverse("job", args=[job.pk])) if found.states else "",
         "groups": groups_of(found, again),
         "page": shards_page(job, asked.get("shards", ""), asked.get("from", ""), asked.get("until", "")),
