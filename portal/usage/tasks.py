@@ -6,7 +6,22 @@ from typing import Any
 
 from celery import shared_task
 
-from portal.usage import guard
+from portal.usage import facts, guard, settling, storage
+
+
+@shared_task
+def facts_observe(**_: Any) -> int:
+    return facts.facts_observe()
+
+
+@shared_task
+def spans_settle(**_: Any) -> int:
+    return settling.spans_settle()
+
+
+@shared_task
+def storage_measure(**_: Any) -> int:
+    return storage.storage_measure()
 
 
 @shared_task

@@ -147,7 +147,8 @@ class UsageRecord(Identified):
     class Meta(Identified.Meta):
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["run", "kind"], name="usage_of_a_run"),
-            models.Index(fields=["instance_id", "day", "kind"], name="usage_of_an_instance"),
+            models.Index(fields=["instance_id", "kind", "day"], name="usage_of_an_instance"),
+            models.Index(fields=["instance_id", "kind", "created_at"], name="usage_told_of_an_instance"),
             models.Index(fields=["owner", "day"], name="usage_of_a_person"),
         ]
 
