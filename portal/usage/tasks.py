@@ -1,4 +1,4 @@
-"""What the clock does for usage: it looks at what providers say, counts what that means, and keeps to budgets."""
+"""Background work on usage: each task calls one service. Unknown arguments are tolerated."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from typing import Any
 from celery import shared_task
 
 from portal.usage import facts, guard, settling, storage
-
-
-@shared_task
-def budgets_sweep(**_: Any) -> int:
-    return guard.budgets_sweep()
 
 
 @shared_task
@@ -27,3 +22,8 @@ def spans_settle(**_: Any) -> int:
 @shared_task
 def storage_measure(**_: Any) -> int:
     return storage.storage_measure()
+
+
+@shared_task
+def budgets_sweep(**_: Any) -> int:
+    return guard.budgets_sweep()
