@@ -109,9 +109,7 @@ def _stopped(step: Step) -> None:
     now = timezone.now()
     waiting = Step.objects.filter(pk=step.pk, released_at=None)
     why = "Another has done the same already."
-    if move(
-        waiting, TRANSITIONS, State.CANCELLED, finished_at=now, retry_at=None, reason="superseded", message=why
-    ):
+    if move(waiting, TRANSITIONS, State.CANCELLED, finished_at=now, retry_at=None, reason="superseded", message=why):
         return
     if Step.objects.filter(Q(state__in=OPEN), pk=step.pk).update(cancel_requested_at=now):
         control_changed([step.workspace_id])
