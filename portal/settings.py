@@ -178,7 +178,7 @@ QUOTA: dict[str, Any] = {
     "nodes": env.number("ORCA_MAX_NODES", 16, least=1, most=10_000),
     "sizes": (),
     "volume_gb": 1_000,
-    "step_seconds": env.number("ORCA_MAX_STEP_SECONDS", 604_800, least=1, most=604_800),
+    "step_seconds": env.number("ORCA_MAX_STEP_SECONDS", 604_800, least=3_600, most=604_800),
     "open_runs": env.number("ORCA_MAX_OPEN_RUNS", 10_000, least=1, most=10_000_000),
     "open_steps": env.number("ORCA_MAX_OPEN_STEPS", 100_000, least=1, most=10_000_000),
 }
@@ -190,7 +190,7 @@ TRIAL_QUOTA: dict[str, Any] = {
     "nodes": env.number("ORCA_TRIAL_NODES", 2, least=1, most=10_000),
     "sizes": tuple(env.words("ORCA_TRIAL_SIZES", ["t3.small", "t3.medium"])),
     "volume_gb": env.number("ORCA_TRIAL_VOLUME_GB", 50, least=8, most=1_000),
-    "step_seconds": env.number("ORCA_TRIAL_STEP_SECONDS", 14_400, least=1, most=604_800),
+    "step_seconds": env.number("ORCA_TRIAL_STEP_SECONDS", 14_400, least=3_600, most=604_800),
     "open_runs": env.number("ORCA_TRIAL_OPEN_RUNS", 100, least=1, most=10_000_000),
     "open_steps": env.number("ORCA_TRIAL_OPEN_STEPS", 1_000, least=1, most=10_000_000),
 }

@@ -27,6 +27,7 @@ api = [
         "pipelines.pipelines_api",
         "schedules.api",
         "notices.api",
+        "usage.budget_api",
         "jobs.api",
     )
     if find_spec(f"portal.{module}")

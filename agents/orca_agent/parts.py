@@ -26,6 +26,7 @@ from agents.orca_agent.settings import Settings, passed_on
 from agents.orca_agent.spool import Spool
 from agents.orca_agent.steps.bundle import BundleStore
 from agents.orca_agent.steps.command import base_environment
+from agents.orca_agent.steps.container import Containers
 from agents.orca_agent.steps.environments import EnvironmentStore
 from agents.orca_agent.steps.runner import Surroundings
 from agents.orca_agent.steps.secret_values import SecretValues
@@ -51,6 +52,7 @@ class Parts:
         settings: Settings,
         journal: Journal,
         environment: Mapping[str, str],
+        containers: Containers,
     ) -> None:
         self._layout = layout
         self._account = account
@@ -80,6 +82,7 @@ class Parts:
             secrets=SecretValues(cloud.secrets(settings.workspace)),
             bundles=BundleStore(layout.bundles, self.bucket),
             environments=environments,
+            containers=containers,
             warm=self.warm,
             emit=self.reporter.emit,
             ended=self.ended,

@@ -10,7 +10,7 @@ from rich.text import Text
 from .api import Api, Unreachable
 from .errors import CliError, Exit
 from .follow import PATIENCE, stops
-from .output import Output, duration, money, size, state
+from .output import Output, dollars, duration, size, state
 
 ENDED = "ended"
 _DONE = ("succeeded", "failed", "timed_out", "lost", "cancelled", "skipped")
@@ -69,7 +69,7 @@ def _watched(api: Api, out: Output, job: Any, show: Any) -> Any:
 
 
 def _counts(job: Any) -> dict[str, int]:
-    found: dict[str, int] = job.get("progress") or {}
+    found: dict[str, int] = (job.get("progress") or {}).get("states") or {}
     return found
 
 
@@ -83,7 +83,7 @@ def _said(job: Any) -> str:
     ill = sum(counts.get(each, 0) for each in ("failed", "timed_out", "lost"))
     parts = [f"{counts['running']} running"] if counts.get("running") else []
     parts += [f"{ill} failed"] if ill else []
-    parts += [money(job["cost"])] if job.get("cost") is not None else []
+    parts += [dollars(job["cost"])] if job.get("cost") is not None else []
     return ", ".join(parts)
 
 
@@ -113,7 +113,7 @@ def lines_of(job: Any) -> list[Text]:
 def _cost(job: Any) -> str:
     if job.get("cost") is None:
         return ""
-    return money(job["cost"]) + (f" of at most {money(job['budget'])}" if job.get("budget") else "")
+    return dollars(job["cost"]) + (f" of at most {dollars(job['budget'])}" if job.get("budget") else "")
 
 
 def _outputs(job: Any) -> str:

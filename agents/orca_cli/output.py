@@ -213,13 +213,13 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def money(nano: int | None) -> str:
-    """Nano-dollars as dollars, with as many digits as a small amount needs: ``$1.50``, ``$0.0042``."""
-    if nano is None:
+def dollars(amount: str | float | None) -> str:
+    """An amount of the API's, with as many digits as a small one needs: ``$1.50``, ``$0.0042``."""
+    if amount is None:
         return "-"
-    dollars = nano / 1_000_000_000
-    digits = 2 if abs(dollars) >= 1 or not nano else 4
-    return f"{'-' if nano < 0 else ''}${abs(dollars):,.{digits}f}"
+    value = float(amount)
+    digits = 2 if abs(value) >= 0.0995 or not value else 3 if abs(value) >= 0.00995 else 4
+    return f"{'-' if value < 0 else ''}${abs(value):,.{digits}f}"
 
 
 def size(count: int | None) -> str:

@@ -82,5 +82,3 @@ def _started() -> None:
     for job in Job.objects.filter(phase=Phase.STARTING, run__state__in=OPEN).select_related("workspace", "run"):
         if not missing(job):
             phase_enter(job, Phase.RUNNING, message="", nodes_ready_at=timezone.now())
-
-

@@ -34,7 +34,7 @@ def room_require(owner: User, limits: Sequence[Mapping[str, Any]]) -> None:
 
 def seconds_require(quota: Quota, limits: Sequence[Mapping[str, Any]]) -> None:
     """Raises ``Invalid`` where a step may run for longer than its owner's steps may."""
-    if any(limit["seconds"] > quota.step_seconds for limit in limits):
+    if any(limit.get("seconds", 0) > quota.step_seconds for limit in limits):
         raise Invalid(
             f"A step of yours may run for at most {quota.step_seconds} seconds.",
             fields={"limits": f"seconds: at most {quota.step_seconds}"},

@@ -44,8 +44,8 @@ def budget_update(*, user: User, by: User, soft: Amount = UNCHANGED, hard: Amoun
         if budget.warned and not _is_told(user, budget):
             budget.warned = None
         budget.save()
-        User.objects.filter(pk=user.pk).update(budgeted=budget.hard is not None)
-        user.budgeted = budget.hard is not None
+        user.budgeted = budget.hard is not None or budget.soft is not None
+        User.objects.filter(pk=user.pk).update(budgeted=user.budgeted)
         audit("budget.update", budget, by=by, soft=money.written(budget.soft), hard=money.written(budget.hard))
     return budget
 

@@ -52,8 +52,13 @@ class Standing:
 
 
 def is_bounded(user: User) -> bool:
-    """Whether a hard budget holds for this person: known without asking the database."""
+    """Whether a hard budget may hold for this person: known without asking the database."""
     return user.budgeted or settings.BUDGET_HARD is not None or (user.trial and settings.TRIAL_BUDGET is not None)
+
+
+def is_watched(user: User) -> bool:
+    """Whether any budget may hold for this person."""
+    return is_bounded(user) or settings.BUDGET_SOFT is not None
 
 
 def hard_of(user: User, budget: Budget | None) -> int | None:

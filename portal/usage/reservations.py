@@ -34,9 +34,11 @@ def reserve(*, run: Run, most: int) -> Reservation | None:
         return None
     with ledger.locked(run.owner) as budget:
         hard = ledger.hard_of(run.owner, budget)
+        if hard is None:
+            return None
         found = Reservation.objects.filter(run=run).first()
         more = most - found.amount if found else most
-        if hard is not None and not _fits(budget, hard, more):
+        if not _fits(budget, hard, more):
             ledger.refresh(budget)  # what has ended meanwhile may have cost less than was set aside
             if not _fits(budget, hard, more):
                 raise _refusal(budget, hard, most)

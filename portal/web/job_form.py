@@ -128,7 +128,6 @@ class JobForm(forms.Form):
     )
     url = forms.CharField(
         label="Catalogue",
-        required=False,
         max_length=2_000,
         help_text="A STAC API, or the first file of a static catalogue. Orca finds out which.",
         widget=_line("https://example.org/stac/catalog.json", inputmode="url", autocapitalize="off"),
@@ -178,7 +177,6 @@ class JobForm(forms.Form):
     )
     urls = forms.CharField(
         label="Addresses",
-        required=False,
         max_length=5_000_000,
         help_text="One a line; http, https or s3.",
         widget=_lines(5, "https://example.org/scenes/0001.tif"),
@@ -228,10 +226,15 @@ class JobForm(forms.Form):
     def __init__(self, *args: Any, owner: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         usable = workspaces_of(owner).filter(state__in=Workspace.TAKES_RUNS)
+        scripts = script_names(owner)
+        self._names = {workspace.pk: workspace.name for workspace in usable} | dict(scripts)
         self._choose("workspace", [(w.pk, f"{w.name} ({WORKSPACE[w.state].label.lower()})") for w in usable])
-        self._choose("script", script_names(owner))
+        self._choose("script", scripts)
         done = jobs_of(owner).exclude(index_key="").filter(outputs_deleted_at=None)[:_INPUT_JOBS]
         self._choose("input_job", [(job.pk, f"{job.name} ({job.output_files} files)") for job in done])
+        if self.is_bound:
+            self.fields["url"].required = self["kind"].value() == "stac"
+            self.fields["urls"].required = self["kind"].value() == "urls"
         for key, (default, least, most) in LIMITS.items():
             self.fields[key].widget.attrs |= {"placeholder": str(default), "min": least, "max": most}
 
@@ -289,6 +292,11 @@ class JobForm(forms.Form):
             "keep_days": None if given["keep_days"] == 30 else given["keep_days"],
         }
         return {name: value for name, value in parts.items() if value not in (None, "", [], {})}
+
+    def written(self) -> dict[str, Any]:
+        """The same as a person writes it: names instead of ids."""
+        found = self.submission()
+        return found | {name: self._names.get(found[name], found[name]) for name in ("workspace", "script")}
 
     def _container(self) -> dict[str, Any]:
         given = self.cleaned_data

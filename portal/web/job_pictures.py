@@ -10,8 +10,9 @@ from django.utils.safestring import SafeString, mark_safe
 
 from portal.web.states import RUN
 
-COLUMNS = 50
 _SIDE, _GAP = 12, 3
+# How many pixels a square and its gap are wide where there is room.
+_WIDE = 19
 # In the order in which they stand in the bar: what is done, what is going on, what is to come.
 ORDER = (
     *("succeeded", "failed", "timed_out", "lost", "cancelled", "skipped"),
@@ -66,17 +67,23 @@ class Cell:
 
 def grid_svg(cells: Sequence[Cell], address: str) -> SafeString:
     """A square a cell; ``address`` leads to the list of shards, from the first one of a cell on."""
-    rows = -(-len(cells) // COLUMNS)
-    width, height = COLUMNS * (_SIDE + _GAP) - _GAP, max(rows * (_SIDE + _GAP) - _GAP, _SIDE)
-    drawn = [_square(cell, index, address) for index, cell in enumerate(cells)]
+    columns = _columns(len(cells))
+    rows = -(-len(cells) // columns)
+    width, height = columns * (_SIDE + _GAP) - _GAP, max(rows * (_SIDE + _GAP) - _GAP, _SIDE)
+    drawn = [_square(cell, index, columns, address) for index, cell in enumerate(cells)]
     return mark_safe(  # noqa: S308 (escaped)
-        f'<svg class="job-grid" viewBox="0 0 {width} {height}" role="img" '
+        f'<svg class="job-grid" viewBox="0 0 {width} {height}" width="{columns * _WIDE}" role="img" '
         f'aria-label="The shards in their order; the list below says the same">{"".join(drawn)}</svg>'
     )
 
 
-def _square(cell: Cell, index: int, address: str) -> str:
-    x, y = index % COLUMNS * (_SIDE + _GAP), index // COLUMNS * (_SIDE + _GAP)
+def _columns(cells: int) -> int:
+    """Few squares are large also on a phone."""
+    return max(cells, 1) if cells <= 25 else 25 if cells <= 100 else 50
+
+
+def _square(cell: Cell, index: int, columns: int, address: str) -> str:
+    x, y = index % columns * (_SIDE + _GAP), index // columns * (_SIDE + _GAP)
     said = ", ".join(f"{count} {RUN[state].label.lower()}" for state, count in cell.states.items())
     if cell.first == cell.last:
         said = f"Shard {cell.first}: {', '.join(RUN[state].label for state in cell.states)}"

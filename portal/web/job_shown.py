@@ -26,7 +26,7 @@ from portal.web.job_pictures import Cell, bar_svg, grid_svg, parts_of
 from portal.web.job_words import as_yaml
 from portal.web.live import Fragments
 
-PAGE = 50
+PAGE = 25
 _CELLS, _IMAGES, _FILES, _NODES = 500, 12, 24, 24
 # Steps looked into for what they left.
 _LOOKED_INTO = 12
@@ -113,7 +113,7 @@ def job_shown(owner: User, job_id: str, asked: QueryDict | Mapping[str, str]) ->
         "busy": sum(node.running > 0 for node in nodes),
         "each": cell_size(job),
         "again": again,
-        "twins": Step.objects.filter(run=job.run_id, superseded=True).count() if found.states else 0,
+        "twins": job.twins,
         "grid": grid_svg(cells_of(job), reverse("job", args=[job.pk])) if found.states else "",
         "groups": groups_of(found, again),
         "page": shards_page(job, asked.get("shards", ""), asked.get("from", ""), asked.get("until", "")),

@@ -6,6 +6,7 @@ from django.urls import URLPattern, path
 
 from portal.web.views import (
     account,
+    budget,
     clouds,
     dashboard,
     device,
@@ -111,6 +112,7 @@ urlpatterns: list[URLPattern] = [
     path(_notification + "switch/", notifications.notification_switch, name="notification_switch"),
     path(_notification + "delete/", notifications.notification_delete, name="notification_delete"),
     path(_notification + "deliveries/<slug:delivery_id>/again/", notifications.delivery_again, name="delivery_again"),
+    path("usage/budget/", budget.budget, name="budget"),
     path("device/", device.device, name="device"),
     path("clouds/", clouds.cloud_list, name="cloud_list"),
     path("clouds/new/", clouds.cloud_new, name="cloud_new"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ from .. import completion, names
 from ..command import Session, command, confirmed
 from ..errors import CliError, Exit
 from ..jobs import ENDED, exit_code_of, followed, lines_of
-from ..output import ago, duration, money, size, state
+from ..output import ago, dollars, duration, size, state
 from ..transfers import appearing, fetch, plain_http
 from .run import logs_of_steps
 from .script import pushed_script
@@ -90,6 +91,10 @@ def _read(file: str) -> dict[str, Any]:
         found = yaml.load(text, Loader=_Loader)  # noqa: S506 (it is the safe one)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise _unreadable(file, error) from error
+    try:
+        json.dumps(found)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CliError(f"{file} cannot be sent: {error}", code="bad_yaml", exit_code=Exit.USAGE) from error
     if not isinstance(found, dict):
         raise CliError(f"{file} is no job.", hint="It begins like this: name: blur", exit_code=Exit.USAGE)
     return found
@@ -114,13 +119,12 @@ def _unreadable(file: str, error: Exception) -> CliError:
 
 def _with_script(session: Session, file: str, asked: dict[str, Any]) -> dict[str, Any]:
     """The same, its script uploaded where it is one of this machine: then its id and version stand in its place."""
-    named = asked.get("script")
-    folder = Path() if file == _STDIN else Path(file).parent
-    if not isinstance(named, str) or not _is_path(named, folder):
+    if not _local(file, asked):
         return asked
     if asked.get("version"):
         raise CliError("A local script has no version yet.", hint="Leave “version” out.", exit_code=Exit.USAGE)
-    pushed = pushed_script(session, folder / Path(named).expanduser())
+    folder = Path() if file == _STDIN else Path(file).parent
+    pushed = pushed_script(session, folder / Path(asked["script"]).expanduser())
     session.out.note(f"{pushed['name']} version {pushed['version']['number']} ({pushed['outcome']})", style="dim")
     return {**asked, "script": pushed["script"], "version": pushed["version"]["number"]}
 
@@ -136,40 +140,37 @@ def _is_path(named: str, folder: Path) -> bool:
 
 def validate(session: Session, file: File) -> None:
     """Say what is wrong with a job's file, field by field. Submits nothing, uploads nothing."""
-    problem = _problem(session, file, _read(file))
-    if problem is None:
-        session.out.result({"errors": {}}, f"{file} is a good job.")
-        return
-    told = [f"{file}: {field}: {text}" for field, text in problem.fields.items()]
-    session.out.result({"errors": problem.fields, "message": problem.message}, *(told or [problem.message]))
-    raise typer.Exit(Exit.REFUSED)
+    asked = _read(file)
+    errors = session.api.post("jobs/validate/", asked)["errors"]
+    if _local(file, asked):
+        errors.pop("script", None)
+    session.out.result(
+        {"errors": errors},
+        *([f"{file}: {field}: {said}" for field, said in errors.items()] or [f"{file} is a good job."]),
+    )
+    if errors:
+        raise typer.Exit(Exit.REFUSED)
 
 
-def _problem(session: Session, file: str, asked: dict[str, Any]) -> CliError | None:
+def _local(file: str, asked: dict[str, Any]) -> bool:
+    """Whether the script is a file of this machine."""
     named = asked.get("script")
-    local = isinstance(named, str) and _is_path(named, Path() if file == _STDIN else Path(file).parent)
-    try:
-        session.api.post("jobs/validate/", {**asked, "script": None} if local else asked)
-    except CliError as error:
-        if error.exit_code != Exit.REFUSED:
-            raise
-        return error
-    return None
+    return isinstance(named, str) and _is_path(named, Path() if file == _STDIN else Path(file).parent)
 
 
 def preview(session: Session, file: File) -> None:
     """Look for the data and say what there is of it, and what it would cost. Submits nothing."""
     asked = _read(file)
-    wanted = {
-        key: asked[key] for key in ("data", "input_job", "workspace", "nodes", "shards", "limits") if key in asked
-    }
+    if _local(file, asked):
+        asked = {key: value for key, value in asked.items() if key != "script"}
     with session.out.busy("Looking for the data …"):
-        found = session.api.post("jobs/preview/", wanted)
+        found = session.api.post("jobs/preview/", asked)
     more = "at least " if found.get("more") else ""
-    lines = [Text.assemble((f"{more}{found['items']} items", "bold"), f", {size(found.get('bytes'))}")]
-    if found.get("estimate"):
-        likely, most = found["estimate"].get("likely"), found["estimate"].get("most")
-        lines.append(Text(f"about {money(likely)}, at most {money(most)}"))
+    held = f", {size(found['bytes'])}" if found.get("bytes") else ""
+    split = f", {found['shards']} shards" if found.get("shards") else ""
+    lines = [Text.assemble((f"{more}{found['items']} items", "bold"), f"{held}{split}")]
+    if found.get("estimate") is not None:
+        lines.append(Text(f"about {dollars(found['estimate'])}, at most {dollars(found.get('estimate_most'))}"))
     lines += [Text(f"! {warning}", style="yellow") for warning in found.get("warnings", [])]
     session.out.result(found, *lines)
 
@@ -190,8 +191,8 @@ def ls(
 
 
 def _done(job: Any) -> str:
-    counts = job.get("progress") or {}
-    return f"{counts.get('succeeded', 0)}/{job['shards']}" if job.get("shards") else "-"
+    done = (job.get("progress") or {}).get("done")
+    return "-" if not job.get("shards") else str(job["shards"]) if done is None else f"{done}/{job['shards']}"
 
 
 def _job(session: Session, name: str) -> Any:
@@ -229,7 +230,7 @@ def shards(
             s["number"],
             state(s["state"]),
             s["items"],
-            s["tries"],
+            len(s["tries"]) + 1 if s["attempt"] else 0,
             duration(s["seconds"]),
             s["instance_id"] or "-",
             s["message"],
@@ -247,8 +248,8 @@ def logs(
     if not (shard.isascii() and shard.isdigit()):
         raise CliError(f"“{shard}” is no shard's number.", hint="Write: orca job logs JOB 17", exit_code=Exit.USAGE)
     found = _job(session, job)
-    for one in session.api.find(f"jobs/{found['id']}/shards/", number=int(shard)):
-        logs_of_steps(session, one["run"], [one])
+    for one in session.api.find(f"jobs/{found['id']}/shards/", number=int(shard), superseded="false"):
+        logs_of_steps(session, found["run"], [one])
         return
     raise CliError(
         f"{found['name']} has no shard {shard}.",

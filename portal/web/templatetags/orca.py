@@ -161,7 +161,7 @@ def dollars(nano: int | None) -> str:
     if nano is None:
         return "–"
     value = abs(nano) / 1_000_000_000
-    digits = 2 if value >= 0.995 or not nano else 4
+    digits = 2 if value >= 0.0995 or not nano else 3 if value >= 0.00995 else 4
     least = 0 < value < 0.00005
     return f"{'-' if nano < 0 else ''}{'under ' if least else ''}${0.0001 if least else value:,.{digits}f}"
 

@@ -112,7 +112,7 @@ def job_preview(request: HttpRequest) -> HttpResponse:
 def job_yaml(request: HttpRequest) -> HttpResponse:
     """The same as a file for the command line, as a part of the page."""
     form = JobForm(request.POST, owner=current_user(request))
-    text = as_yaml(form.submission()) if form.is_valid() else ""
+    text = as_yaml(form.written()) if form.is_valid() else ""
     return render(request, "web/jobs/yaml.html", {"yaml": text, "form": form})
 
 

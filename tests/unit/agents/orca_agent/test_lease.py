@@ -17,9 +17,7 @@ class Scene:
     shutdowns: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.lease = Lease(
-            lambda: self.idle, shut_down=lambda: self.shutdowns.append(self.now), clock=lambda: self.now
-        )
+        self.lease = Lease(lambda: self.idle, shut_down=lambda: self.shutdowns.append(self.now), clock=lambda: self.now)
 
     def after(self, seconds: float) -> bool:
         self.now += seconds
