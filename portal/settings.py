@@ -45,6 +45,7 @@ INSTALLED_APPS = [
     "portal.schedules",
     "portal.notices",
     "portal.usage",
+    "portal.jobs",
     "portal.web",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -279,6 +280,7 @@ SPECTACULAR_SETTINGS = {
         "NoticeState": "portal.notices.models.Notice.State",
         "NoticeKind": "portal.notices.models.Kind",
         "InstanceState": "portal.workspaces.models.Instance.State",
+        "JobPhase": "portal.jobs.models.Phase",
         "CloudAccountState": "portal.clouds.models.CloudAccount.State",
     },
 }
@@ -287,7 +289,12 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = env.text("ORCA_BROKER_URL", REDIS_URL or f"sqla+sqlite:///{ORCA_HOME / 'broker.sqlite3'}")
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 7200} if "redis" in CELERY_BROKER_URL else {}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_TASK_ROUTES = {"portal.workspaces.tasks.terraform_run_execute": {"queue": "terraform"}}
+# What may take long has a worker of its own, so that no chore waits behind it.
+CELERY_TASK_ROUTES = {
+    "portal.workspaces.tasks.terraform_run_execute": {"queue": "terraform"},
+    "portal.jobs.tasks.job_work": {"queue": "jobs"},
+    "portal.jobs.tasks.outputs_delete": {"queue": "jobs"},
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -312,6 +319,8 @@ CELERY_BEAT_SCHEDULE = {
         ("notices-forget", "portal.notices.tasks.notices_forget", 3_600),
         ("schedules", "portal.schedules.tasks.schedules_check", 60),
         ("fires", "portal.schedules.tasks.fires_forget", 3_600),
+        ("jobs", "portal.jobs.tasks.jobs_sweep", 10),
+        ("jobs-expire", "portal.jobs.tasks.outputs_expire", 3_600),
         ("records", "portal.pipelines.tasks.records_forget", 3_600),
         ("usage-facts", "portal.usage.tasks.facts_observe", 60),
         ("usage-settle", "portal.usage.tasks.spans_settle", 300),
@@ -328,6 +337,14 @@ LEAST_INTERVAL = env.number("ORCA_LEAST_INTERVAL", 1, least=1, most=86_400)
 MARGIN_PERCENT = env.decimal("ORCA_MARGIN_PERCENT", "0", least=-100, most=10_000)
 TRIAL_CREDIT = env.decimal("ORCA_TRIAL_CREDIT", "0", most=1_000_000)
 TRIAL_DAYS = env.number("ORCA_TRIAL_DAYS", 30, least=1, most=3_650)
+
+# --- jobs ---------------------------------------------------------------------------------------------------------
+MAX_NODES = env.number("ORCA_MAX_NODES", 8, least=1, most=100)
+MAX_ITEMS = env.number("ORCA_MAX_ITEMS", 100_000, least=1, most=10_000_000)
+MAX_SHARDS = env.number("ORCA_MAX_SHARDS", 10_000, least=1, most=100_000)
+MAX_OPEN_JOBS = env.number("ORCA_MAX_OPEN_JOBS", 100, least=1, most=100_000)
+SEARCH_WITHIN = env.number("ORCA_SEARCH_WITHIN", 1_800, least=10, most=86_400)
+NODES_LINGER = env.number("ORCA_NODES_LINGER", 60, least=0, most=86_400)
 
 # --- cloud -------------------------------------------------------------------------------------------------------
 # boto3 and Terraform read AWS_ENDPOINT_URL and the credentials from the environment themselves.
@@ -352,6 +369,10 @@ LOST_AFTER = env.number("ORCA_LOST_AFTER", 900, least=30, most=86_400)
 READY_WITHIN = env.number("ORCA_READY_WITHIN", 900, least=30, most=86_400)
 # Whether webhooks may be sent into private networks; never to the metadata of this machine.
 WEBHOOK_PRIVATE_ADDRESSES = env.switch("ORCA_WEBHOOK_PRIVATE_ADDRESSES", bool(AWS_ENDPOINT_URL))
+# Whether catalogues and files of a job may be read from private networks; the same holds of metadata.
+DATA_PRIVATE_ADDRESSES = env.switch("ORCA_DATA_PRIVATE_ADDRESSES", bool(AWS_ENDPOINT_URL))
+# How much of the catalogues that were read is kept on disk, by each machine; 0 for nothing.
+CATALOGUE_CACHE_MB = env.number("ORCA_CATALOGUE_CACHE_MB", 200, least=0, most=100_000)
 
 # --- logs --------------------------------------------------------------------------------------------------------
 LOGGING = {

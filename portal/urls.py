@@ -22,11 +22,13 @@ api = [
         "accounts.api",
         "clouds.api",
         "workspaces.api",
+        "pipelines.scripts_api",
         "pipelines.api",
         "pipelines.pipelines_api",
         "schedules.api",
         "notices.api",
         "usage.budget_api",
+        "jobs.api",
     )
     if find_spec(f"portal.{module}")
 ]

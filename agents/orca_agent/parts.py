@@ -26,6 +26,7 @@ from agents.orca_agent.settings import Settings, passed_on
 from agents.orca_agent.spool import Spool
 from agents.orca_agent.steps.bundle import BundleStore
 from agents.orca_agent.steps.command import base_environment
+from agents.orca_agent.steps.container import Containers
 from agents.orca_agent.steps.environments import EnvironmentStore
 from agents.orca_agent.steps.runner import Surroundings
 from agents.orca_agent.steps.secret_values import SecretValues
@@ -51,6 +52,7 @@ class Parts:
         settings: Settings,
         journal: Journal,
         environment: Mapping[str, str],
+        containers: Containers,
     ) -> None:
         self._layout = layout
         self._account = account
@@ -80,6 +82,7 @@ class Parts:
             secrets=SecretValues(cloud.secrets(settings.workspace)),
             bundles=BundleStore(layout.bundles, self.bucket),
             environments=environments,
+            containers=containers,
             warm=self.warm,
             emit=self.reporter.emit,
             ended=self.ended,
@@ -106,7 +109,7 @@ class Parts:
         """Bring keys, cancellations and draining in line. Raises ``OSError``."""
         self.lease.renew(desired.generation, desired.lease)
         self.work.cancel(frozenset(desired.cancelled))
-        if desired.draining:
+        if desired.draining or self._instance.id in desired.leaving:
             self.work.stop_accepting()
         else:
             self.work.resume_accepting()

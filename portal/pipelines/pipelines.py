@@ -17,7 +17,7 @@ from portal.core.ids import new_id
 from portal.core.live import publish_on_commit
 from portal.pipelines.ceilings import room_require
 from portal.pipelines.definitions import Definition, Draft, filled
-from portal.pipelines.events import pipeline_checked, pipeline_saved, run_accepted, run_refused
+from portal.pipelines.events import pipeline_checked, pipeline_saved, run_accepted
 from portal.pipelines.models import OPEN, Pipeline, PipelineVersion, Run, Script, ScriptVersion, State, Step
 from portal.pipelines.progress import run_settle
 from portal.pipelines.services import inputs_checked, run_cancel, workspace_require
@@ -171,7 +171,7 @@ def pipeline_run(
     given = _parameters(definition, parameters or {})
     with transaction.atomic():
         Pipeline.objects.select_for_update().get(pk=pipeline.pk)
-        held = room_made(pipeline, by, due_at)
+        held = room_made(pipeline, by)
         room_require(by, [step["limits"] for step in definition["steps"]])
         run = run_made(pipeline, version, by, given, held=held, via=via, due_at=due_at, again_of=again_of)
         steps = Step.objects.bulk_create(_steps(run, pipeline, definition))
@@ -199,16 +199,14 @@ def _parameters(definition: Definition, given: Mapping[str, str]) -> dict[str, s
     return values
 
 
-def room_made(pipeline: Pipeline, by: User, due_at: datetime | None) -> bool:
+def room_made(pipeline: Pipeline, by: User) -> bool:
     """What the pipeline's concurrency asks for; whether the new run has to wait for another to end."""
     rivals = list(Run.objects.filter(pipeline=pipeline, state__in=OPEN))
     if not rivals or pipeline.concurrency == Pipeline.Concurrency.ALLOW:
         return False
     if pipeline.concurrency == Pipeline.Concurrency.FORBID:
-        why = f"{pipeline.name} is still running."
-        run_refused.send(sender=Pipeline, pipeline=pipeline, due_at=due_at, why=why)
         hint = "Wait for it, stop it, or let the pipeline queue its runs."
-        raise Conflict(why, code="pipeline_busy", hint=hint)
+        raise Conflict(f"{pipeline.name} is still running.", code="pipeline_busy", hint=hint)
     if pipeline.concurrency == Pipeline.Concurrency.REPLACE:
         for rival in rivals:
             run_cancel(run=rival, by=by)

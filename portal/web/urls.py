@@ -10,6 +10,7 @@ from portal.web.views import (
     clouds,
     dashboard,
     device,
+    jobs,
     notifications,
     pipelines,
     runs,
@@ -27,6 +28,7 @@ _script = "scripts/<slug:script_id>/"
 _schedule = "schedules/<slug:schedule_id>/"
 _pipeline = "pipelines/<slug:pipeline_id>/"
 _run = "runs/<slug:run_id>/"
+_job = "jobs/<slug:job_id>/"
 _notification = "notifications/<slug:notification_id>/"
 _cloud = "clouds/<slug:account_id>/"
 _step = _run + "steps/<slug:step_id>/"
@@ -89,6 +91,17 @@ urlpatterns: list[URLPattern] = [
     path(_step + "log/", runs.step_log, name="step_log"),
     path(_step + "outputs/<path:path>", runs.step_output, name="step_output"),
     path(_step + "preview/<path:path>", runs.step_preview, name="step_preview"),
+    path("jobs/", jobs.job_list, name="job_list"),
+    path("jobs/live/", jobs.job_list_live, name="job_list_live"),
+    path("jobs/new/", jobs.job_new, name="job_new"),
+    path("jobs/preview/", jobs.job_preview, name="job_preview"),
+    path("jobs/yaml/", jobs.job_yaml, name="job_yaml"),
+    path(_job, jobs.job, name="job"),
+    path(_job + "live/", jobs.job_live, name="job_live"),
+    path(_job + "cancel/", jobs.job_cancel, name="job_cancel"),
+    path(_job + "retry/", jobs.job_retry, name="job_retry"),
+    path(_job + "outputs/delete/", jobs.job_outputs_delete, name="job_outputs_delete"),
+    path(_job + "files/<str:kind>", jobs.job_file, name="job_file"),
     path("notifications/", notifications.notification_list, name="notification_list"),
     path("notifications/new/", notifications.notification_new, name="notification_new"),
     path(_notification, notifications.notification, name="notification"),

@@ -79,6 +79,7 @@ def _desired(workspace: Workspace) -> protocol.Desired:
         generation=workspace.control_wanted,
         authorized_keys=tuple(authorized_keys_of(workspace.owner_id)),
         cancelled=tuple(step for source in _cancelled_steps for step in source(workspace)),
+        leaving=tuple(workspace.nodes_leaving),
         agent=protocol.Release(sha256=agent.sha256, key=agent.key, bucket=agent.bucket),
         lease=settings.PORTAL_GONE,
     )
