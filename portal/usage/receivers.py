@@ -7,7 +7,7 @@ from typing import Any
 
 from portal.pipelines.attempts import Attempt
 from portal.pipelines.events import attempts_ended
-from portal.usage import bounded, services
+from portal.usage import abuse, bounded, services
 
 
 def _ended(sender: object, *, attempts: Sequence[Attempt], **_: Any) -> None:
@@ -18,3 +18,4 @@ def connect() -> None:
     """Subscribe; called once, when Django has loaded."""
     attempts_ended.connect(_ended, dispatch_uid="usage.attempts")
     bounded.connect()
+    abuse.connect()
