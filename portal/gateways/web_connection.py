@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
         self._response = Response()
         self._chunks: list[bytes] = []
         self._size = self._heard = 0
-        self._headed = False
+        self._headed = self._ended = False
 
     async def ask(self, request: bytes, *, most: int, head: bool = False) -> Response:
         """The answer to a request. ``head``: it has no body. Raises ``Broken``, ``TooLarge``."""
@@ -162,12 +162,21 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeError) as error:
             self._fail(Broken(f"what it says is no HTTP ({type(error).__name__})"))
 
+    def on_message_begin(self) -> None:
+        """The parser's. What comes after an answer was asked for by nobody: it must not answer the next request."""
+        if self._ended:
+            self.close()
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """The parser's."""
+        if self._ended:
+            return
         self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1").strip()
 
     def on_headers_complete(self) -> None:
         """The parser's."""
+        if self._ended:
+            return
         self._response.status = self._parser.get_status_code()
         if self._response.status < 200:
             return
@@ -180,6 +189,8 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """The parser's."""
+        if self._ended:
+            return
         self._size += len(body)
         if self._size > self._most:
             self._fail(TooLarge())
@@ -190,7 +201,7 @@ class Connection(asyncio.Protocol):
         """The parser's."""
         if self._response.status < 200:
             self._response = Response()
-        else:
+        elif not self._ended:
             self._finish(again=self._parser.should_keep_alive())
 
     def _finish(self, *, again: bool) -> None:
@@ -199,6 +210,7 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def _end(self) -> None:
+        self._ended = True
         self._response.body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(self._response)
