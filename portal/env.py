@@ -82,6 +82,16 @@ def rate(name: str, default: str) -> str:
     return value
 
 
+def dollars(name: str, default: str = "") -> int | None:
+    """An amount of money, ``12.50``, in nano-dollars; None where there is none."""
+    given = text(name, default).strip()
+    if not given:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", given):
+        raise ImproperlyConfigured(f"{name} is {given!r}: it must be an amount of dollars, such as 12.50.")
+    return int(Decimal(given) * 1_000_000_000)
+
+
 def database(name: str, default: str) -> dict[str, Any]:
     """A database address as Django's settings want it: ``sqlite:///path`` or ``mysql://user:password@host/name``."""
     found: dict[str, Any] = _read(_env.db_url, name, "a database address (mysql://user:secret@host/orca)", default)

@@ -53,6 +53,11 @@ class Layout:
         return self.root / "run/orca/secrets"
 
     @property
+    def owner(self) -> Path:
+        """A name for this installation of the agent; its containers carry it."""
+        return self.state / "owner"
+
+    @property
     def journal(self) -> Path:
         """What must survive the agent: unsent events, steps in hand."""
         return self.state / "journal"

@@ -20,6 +20,7 @@ from portal.pipelines import dispatch, progress
 from portal.pipelines.attempts import attempt_of, attempts_tell
 from portal.pipelines.models import OPEN, TRANSITIONS, LogChunk, Outbox, Run, SeenEvent, State, Step
 from portal.pipelines.progress import run_settle
+from portal.pipelines.spending import spent_runs
 from portal.workspaces.models import Instance, Workspace
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ def runs_sweep() -> int:
     for run_id in Run.objects.filter(state__in=OPEN).exclude(steps__state__in=OPEN).values_list("pk", flat=True)[:500]:
         run_settle(run_id=run_id)
         touched += 1
+    for run_id in spent_runs():
+        run_settle(run_id=run_id)
     return touched
 
 

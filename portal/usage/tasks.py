@@ -6,7 +6,12 @@ from typing import Any
 
 from celery import shared_task
 
-from portal.usage import facts, settling, storage
+from portal.usage import facts, guard, settling, storage
+
+
+@shared_task
+def budgets_sweep(**_: Any) -> int:
+    return guard.budgets_sweep()
 
 
 @shared_task

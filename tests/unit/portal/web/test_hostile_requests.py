@@ -15,6 +15,7 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
+from portal.jobs.models import Job
 from portal.notices.models import Notice, Subscription
 from portal.pipelines.models import Run, Script, ScriptVersion, Step
 from portal.pipelines.pipelines import pipeline_apply
@@ -93,6 +94,9 @@ def ours(owner: User, cloud_account: CloudAccount) -> dict[str, str]:
     step = Step.objects.create(
         run=run, workspace=workspace, name="hello", version=version, limits=limits, outputs=outputs, attempt=1
     )
+    job = Job.objects.create(
+        owner=owner, workspace=workspace, run=run, script=script, version=version, name="many", definition={}
+    )
     token, _ = api_token_add(owner=owner, name="test")
     pipeline, _, _ = pipeline_apply(owner=owner, source="name: p\nworkspace: lab\nsteps: [{name: a, script: hello}]\n")
     timing, target = Timing("cron", expression="* * * * *"), Target("stop", workspace=workspace.pk)
@@ -120,6 +124,7 @@ def ours(owner: User, cloud_account: CloudAccount) -> dict[str, str]:
         "script_id": script.pk,
         "run_id": run.pk,
         "step_id": step.pk,
+        "job_id": job.pk,
         "terraform_run": TerraformRun.objects.create(workspace=workspace, operation="apply", state="planned").pk,
         "key_id": ssh_key_add(owner=owner, name="laptop", public_key=KEY).pk,
         "token_id": str(token.pk),
