@@ -95,5 +95,3 @@ def _table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], foot: 
     ]
     table.setStyle(TableStyle(style))
     return [_paragraph(name, "Heading3"), table, Spacer(1, 5 * mm)]
-
-
