@@ -25,7 +25,7 @@ LOT = 500
 
 
 def job_split(job: Job) -> None:
-    """Make the shards that are missing, then let them begin. Raises ``CloudFault``, ``LimitReached``, ``Lost``."""
+    """Make the shards that are missing, and let them begin. Raises ``CloudFault``, ``LimitReached``, ``Lost``."""
     watch = Watch(job)
     made = Step.objects.filter(run=job.run_id).aggregate(last=Max("position"))["last"] or 0
     earlier = _earlier(job)
@@ -92,7 +92,13 @@ def _shard(job: Job, number: int, part: Slice, container: dict[str, Any]) -> Ste
         arguments=definition["arguments"],
         environment=_environment(job, number, part.items),
         limits=definition["limits"],
-        data={"key": job.manifest_key, "offset": part.offset, "length": part.length, "items": part.items},
+        data={
+            "key": job.manifest_key,
+            "offset": part.offset,
+            "length": part.length,
+            "items": part.items,
+            **({"linked": True} if part.linked else {}),
+        },
         container=container,
     )
     step.lane = step.pk  # a group of its own: what shares one is done one after the other

@@ -16,10 +16,10 @@ from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from agents.orca_agent import protocol
@@ -40,6 +40,7 @@ PACK = 10
 PACK_BYTES = 24_000
 CLAIM = timedelta(seconds=10)
 SWEPT = 200
+_DATA = ("key", "offset", "length", "items")
 
 
 class Pace:
@@ -66,6 +67,18 @@ class Pace:
 
 
 pace = Pace()
+
+
+_data_sources: list[Callable[[Step, int], dict[str, Any]]] = []
+
+
+def contribute_data(source: Callable[[Step, int], dict[str, Any]]) -> None:
+    """Let another app say where the items lie that an attempt is handed, for shards whose data is ``linked``."""
+    _data_sources[:] = [source]
+
+
+def _data_of(step: Step, attempt: int) -> dict[str, Any]:
+    return _data_sources[0](step, attempt) if _data_sources else step.data
 
 
 _gathered: ContextVar[set[str] | None] = ContextVar("gathered", default=None)
@@ -174,16 +187,19 @@ def _oldest(workspace: Workspace, room: int) -> list[Step]:
     steps: list[Step] = []
     for run_id, bound in bounds.items():
         steps += backlog.filter(run=run_id)[: min(bound, room)]
-    steps += backlog.exclude(run__in=list(bounds))[:room] if bounds else backlog[:room]
+    # Shards are of bounded runs always: a long backlog of them is not looked through for others.
+    steps += backlog.filter(rank=Step.Rank.RUN).exclude(run__in=list(bounds))[:room] if bounds else backlog[:room]
     return sorted(steps, key=lambda step: (step.rank, step.created_at, step.pk))[:room]
 
 
 def _bounds(workspace: Workspace) -> dict[str, int]:
     """How many more steps may go out of each run that is bounded; no rival hands out of these meanwhile."""
     runs = Run.objects.filter(workspace=workspace, at_once__isnull=False, state__in=OPEN).order_by("created_at", "id")
+    out_now = Step.objects.filter(workspace=workspace, state__in=OPEN, released_at__isnull=False)
+    counted = dict(out_now.order_by().values_list("run").annotate(count=Count("pk")))
     bounds = {}
     for run in runs.select_for_update().only("at_once", "cost_limit", "cost_of_step", "cost_spent"):
-        out = Step.objects.filter(run=run.pk, state__in=OPEN, released_at__isnull=False).count()
+        out = counted.get(run.pk, 0)
         most = run.at_once or 0
         if run.cost_limit is not None and run.cost_of_step:
             most = min(most, (run.cost_limit - run.cost_spent) // run.cost_of_step)
@@ -257,6 +273,8 @@ def _with_tasks(rows: Iterable[Outbox]) -> Iterator[tuple[Outbox, protocol.Task]
     for row in rows:
         try:
             given = inputs_of(row.step, row.attempt) if row.step.inputs else ()
+            if row.step.data.get("linked"):
+                row.step.data = _data_of(row.step, row.attempt)
         except CloudFault as error:
             logger.warning("inputs of step %s: %s", row.step_id, error.message)
             continue
@@ -322,7 +340,7 @@ def task_of(step: Step, attempt: int, inputs: tuple[protocol.Input, ...] = ()) -
         limits=protocol.Limits(**step.limits),
         inputs=inputs,
         secret_names=tuple(step.secrets),
-        data=protocol.Data(**step.data) if step.data else None,
+        data=protocol.Data(**{name: step.data[name] for name in _DATA}) if step.data else None,
         container=protocol.Container(**step.container) if step.container else None,
     )
 

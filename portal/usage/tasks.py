@@ -10,11 +10,6 @@ from portal.usage import facts, guard, settling, storage
 
 
 @shared_task
-def budgets_sweep(**_: Any) -> int:
-    return guard.budgets_sweep()
-
-
-@shared_task
 def facts_observe(**_: Any) -> int:
     return facts.facts_observe()
 
@@ -27,3 +22,8 @@ def spans_settle(**_: Any) -> int:
 @shared_task
 def storage_measure(**_: Any) -> int:
     return storage.storage_measure()
+
+
+@shared_task
+def budgets_sweep(**_: Any) -> int:
+    return guard.budgets_sweep()

@@ -1,7 +1,7 @@
 """``scripts/images``: Orca's base images, made of this machine's Debian packages, for an engine that has no registry.
 
-``orca/python`` holds Python with Pillow and NumPy, ``orca/shell`` a shell. An image's tag names how it was made; the same
-packages give the same image, whenever and wherever it is made.
+``orca/python`` holds Python with Pillow and NumPy, ``orca/shell`` a shell. An image's tag names how it was made; the
+same packages give the same image, whenever and wherever it is made.
 """
 
 from __future__ import annotations

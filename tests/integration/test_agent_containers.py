@@ -2,78 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agents.orca_agent.orders import Container
-from agents.orca_agent.protocol import Desired, InstanceRegistered, Limits, StepFinished, Task
+from agents.orca_agent.protocol import Desired, Limits, StepFinished
 from agents.orca_agent.steps.engine import Engine
-from tests.fixtures.agent import AgentProcess, Events, MotoCloud, agent_on, new_cloud
 
-pytest_plugins = ["tests.fixtures.agent", "tests.fixtures.engine"]
+if TYPE_CHECKING:
+    from tests.fixtures.agent import MotoCloud
+    from tests.fixtures.containers import AgentWith, Scene
+
+pytest_plugins = ["tests.fixtures.agent", "tests.fixtures.engine", "tests.fixtures.containers"]
 
 PYTHON = Container(image="orca/python")
-
-
-@contextlib.contextmanager
-def agent_with(cloud: MotoCloud, socket: str, **variables: str) -> Iterator[tuple[AgentProcess, Events]]:
-    with agent_on(cloud) as (agent, events):
-        agent.environment |= {"ORCA_DOCKER_HOST": f"unix://{socket}", **variables}
-        agent.start()
-        events.wait(InstanceRegistered)
-        yield agent, events
-
-
-class Scene:
-    """One agent with an engine, and how tests use it."""
-
-    def __init__(self, cloud: MotoCloud, agent: AgentProcess, events: Events, engine: Engine) -> None:
-        self.cloud, self.agent, self.events, self.engine = cloud, agent, events, engine
-
-    def send(self, script: str, container: Container = PYTHON, **more: Any) -> Task:
-        return self.cloud.run(script, container=container, **more)
-
-    def run(self, script: str, container: Container = PYTHON, **more: Any) -> tuple[StepFinished, list[str]]:
-        """How it ended, and what it printed."""
-        task = self.send(script, container, **more)
-        finished = self.events.finished(task, timeout=60)
-        return finished, self.events.text(task)
-
-    def build(self, dockerfile: str, script: str = "print('ran')", **more: Any) -> tuple[Task, StepFinished]:
-        network = more.pop("network", False)
-        files = {"Dockerfile": dockerfile, "main.py": script, **more.pop("files", {})}
-        container = Container(dockerfile="Dockerfile", network=network, pinned=more.pop("pinned", ""))
-        task = self.cloud.run(self.cloud.script(files), container=container, **more)
-        return task, self.events.finished(task, timeout=90)
-
-    def log(self, task: Task) -> str:
-        return "\n".join(line.text for line in self.events.lines(task))
-
-    def containers(self, step: str) -> list[str]:
-        return self.engine.containers(f"orca.step={step}")
-
-    def wait_gone(self, step: str) -> None:
-        until = time.monotonic() + 20
-        while self.containers(step):
-            assert time.monotonic() < until, "the container is still there"
-            time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def scene(moto_endpoint: str, docker_socket: str) -> Iterator[Scene]:
-    cloud = new_cloud(moto_endpoint)
-    short = {"ORCA_BUILD_SECONDS": "8", "ORCA_BUILD_DISK_MB": "64"}
-    with agent_with(cloud, docker_socket, **short) as (agent, events):
-        engine = Engine(docker_socket)
-        assert engine.answers()
-        yield Scene(cloud, agent, events, engine)
-        assert agent.stop() == 0
-
 
 LOOK = """
 import json, os, pathlib, socket, sys
@@ -110,7 +55,7 @@ def seen(scene: Scene, container: Container) -> tuple[StepFinished, dict[str, An
     # The agent's cloud listens on the loopback, and the engine's own address is the way to this machine.
     gateway = scene.engine.call("GET", "/networks/bridge")["IPAM"]["Config"][0]["Gateway"]
     finished, lines = scene.run(LOOK, container, arguments=(gateway, "1"))
-    assert finished.state == "succeeded", finished
+    assert finished.state == "succeeded", (finished.message, scene.events.seen[-5:])
     return finished, json.loads(lines[0])
 
 
@@ -157,13 +102,7 @@ def test_a_shell_script_runs_in_a_shell(scene: Scene) -> None:
 
 
 def test_a_dockerfile_is_built_once_and_its_user_entrypoint_and_volume_are_not_followed(scene: Scene) -> None:
-    dockerfile = (
-        "FROM orca/python\n"
-        "RUN echo made > /made.txt\n"
-        "USER root\n"
-        "VOLUME /cache\n"
-        'ENTRYPOINT ["/bin/false"]\n'
-    )
+    dockerfile = 'FROM orca/python\nRUN echo made > /made.txt\nUSER root\nVOLUME /cache\nENTRYPOINT ["/bin/false"]\n'
     script = (
         "import os, pathlib\n"
         "print(os.getuid(), pathlib.Path('/made.txt').read_text().strip())\n"
@@ -309,9 +248,11 @@ def test_an_image_that_is_nowhere_is_named(scene: Scene) -> None:
     assert "127.0.0.1/nothing/here" in finished.message
 
 
-def test_an_agent_that_is_killed_leaves_no_container(moto_cloud: MotoCloud, docker_socket: str) -> None:
+def test_an_agent_that_is_killed_leaves_no_container(
+    moto_cloud: MotoCloud, docker_socket: str, agent_with_engine: AgentWith
+) -> None:
     engine = Engine(docker_socket)
-    with agent_with(moto_cloud, docker_socket) as (agent, events):
+    with agent_with_engine(moto_cloud, docker_socket) as (agent, events):
         task = moto_cloud.run("import time\nprint('up', flush=True)\ntime.sleep(3)", container=PYTHON)
         events.wait_for_line(task, "up")
         first = engine.containers(f"orca.step={task.step}")
@@ -323,8 +264,8 @@ def test_an_agent_that_is_killed_leaves_no_container(moto_cloud: MotoCloud, dock
         assert engine.containers(f"orca.step={task.step}") == []
 
 
-def test_an_instance_without_an_engine_says_so(moto_cloud: MotoCloud) -> None:
-    with agent_with(moto_cloud, "/nowhere/docker.sock") as (_, events):
+def test_an_instance_without_an_engine_says_so(moto_cloud: MotoCloud, agent_with_engine: AgentWith) -> None:
+    with agent_with_engine(moto_cloud, "/nowhere/docker.sock") as (_, events):
         finished = events.finished(moto_cloud.run("", container=PYTHON))
         assert (finished.state, finished.reason) == ("failed", "container_unavailable")
         assert "no container engine on this instance" in finished.message

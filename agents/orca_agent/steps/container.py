@@ -13,7 +13,7 @@ import socket
 import threading
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Callable, Dict, Final, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Final, List, Mapping, Optional, Sequence, Tuple
 
 from agents.orca_agent.account import Account
 from agents.orca_agent.events import Reason
@@ -44,7 +44,7 @@ MOST_TMP_MB: Final = 1_024
 VOLUME_MB: Final = 16
 SPARE_PROCESSES: Final = 8
 """So that a program which has too many is seen to have them, and ended, instead of being denied more for ever."""
-OPEN_FILES: Final = 65_536
+OPEN_FILES: Final = 4_096
 GONE_WITHIN: Final = 30.0
 UNAVAILABLE: Final = (
     "There is no container engine on this instance. Docker has to be installed and running there; "
@@ -85,11 +85,16 @@ def _shell(script: Path) -> List[str]:
 
 
 class Containers:
-    """The engine as steps use it. ``path`` names its socket, or nothing; ``mark`` is a file that names this agent."""
+    """The engine as steps use it.
 
-    def __init__(self, path: Callable[[], Optional[str]], mark: Path) -> None:
+    ``path`` names its socket, or nothing; ``mark`` is a file that names this agent; below ``secrets_of_steps`` are the
+    secrets of each step.
+    """
+
+    def __init__(self, path: Callable[[], Optional[str]], mark: Path, secrets_of_steps: Path) -> None:
         self._path = path
         self._mark = mark
+        self._secrets = secrets_of_steps
         self._lock = threading.Lock()
         self._engine: Optional[Engine] = None
         self._images: Optional[Images] = None
@@ -116,7 +121,9 @@ class Containers:
         assert engine is not None  # noqa: S101 (`_ready` has found it)
         network = task.container is not None and task.container.network
         labels = {OWNER: self._owner(), STEP: task.step}
-        body = create_body(image, order, labels, network=network, cpus=(os.cpu_count() or 1) / max(1, slots))
+        own = (order.folder.parent, self._secrets / order.folder.parent.name)
+        cpus = (os.cpu_count() or 1) / max(1, slots)
+        body = create_body(image, order, labels, own=own, network=network, cpus=cpus)
         try:
             made = engine.call("POST", "/containers/create", None, body)["Id"]
         except EngineError as error:
@@ -168,9 +175,14 @@ class Containers:
         return self._mark.read_text()
 
 
-def create_body(image: Image, order: Order, labels: Mapping[str, str], *, network: bool, cpus: float) -> Dict[str, Any]:
-    """What the engine is asked for: the whole of how a container is closed in."""
-    environment, mounts = _inside(order)
+def create_body(
+    image: Image, order: Order, labels: Mapping[str, str], *, own: Sequence[Path], network: bool, cpus: float
+) -> Dict[str, Any]:
+    """What the engine is asked for: the whole of how a container is closed in.
+
+    ``own`` are the folders of the step; nothing else of the instance can be mounted.
+    """
+    environment, mounts = _inside(order, own)
     memory = order.memory_mb * MB
     tmp_mb = min(MOST_TMP_MB, max(16, order.memory_mb // 2))
     tmpfs = {HOME: f"rw,nosuid,nodev,mode=1777,size={tmp_mb}m"}
@@ -219,17 +231,25 @@ def create_body(image: Image, order: Order, labels: Mapping[str, str], *, networ
     }
 
 
-def _inside(order: Order) -> Tuple[Dict[str, str], List[Dict[str, Any]]]:
-    """The environment as it reads in the container, and what has to be mounted for it to be true."""
+def _inside(order: Order, own: Sequence[Path]) -> Tuple[Dict[str, str], List[Dict[str, Any]]]:
+    """The environment as it reads in the container, and what has to be mounted for it to be true.
+
+    A variable that its owner has set may name any folder: that is only a text.
+    """
     environment = {**order.environment, "TMPDIR": HOME}
     mounts = [_mount(str(order.folder), WORK, read_only=True)]
     for name, (target, read_only) in FOLDERS.items():
-        if name in environment:
+        if _is_within(environment.get(name, ""), own):
             mounts.append(_mount(environment[name], target, read_only=read_only))
             environment[name] = target
     # ``./output`` is where a step without a container leaves its files.
     mounts.append(_mount(str(order.folder / "output"), f"{WORK}/output", read_only=False))
     return environment, mounts
+
+
+def _is_within(path: str, folders: Sequence[Path]) -> bool:
+    named = Path(path)
+    return ".." not in named.parts and any(folder == named or folder in named.parents for folder in folders)
 
 
 def _mount(source: str, target: str, *, read_only: bool) -> Dict[str, Any]:

@@ -208,6 +208,10 @@ def build(engine: Engine, job: Job, *, write: Callable[[str, bytes], object], ch
                 problem = problem or str(said.get("error", ""))
     except _Exceeded as exceeded:
         problem = str(exceeded)
+    except EngineError as error:
+        if not error.status:
+            raise
+        problem = str(error)  # a Dockerfile that cannot even be read
     finally:
         watch.end()
     return Built(problem, last)

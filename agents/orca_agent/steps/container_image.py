@@ -8,6 +8,7 @@ import re
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Final, List, Set, Tuple
@@ -172,12 +173,13 @@ class Images:
     def _make_room(self) -> None:
         """Let go of the images that were built longest ago; the engine keeps those that are in use."""
         query = {"filters": {"reference": [REPOSITORY]}}
-        found = sorted(self._engine.call("GET", "/images/json", query), key=lambda image: -int(image["Created"]))
-        for image in found[KEPT:]:
-            try:
+        try:
+            found = self._engine.call("GET", "/images/json", query)
+        except EngineError:  # one that is shared looks after itself
+            return
+        for image in sorted(found, key=lambda image: -int(image["Created"]))[KEPT:]:
+            with suppress(EngineError):
                 self._engine.call("DELETE", f"/images/{image['Id']}")
-            except EngineError:
-                continue
 
 
 class _Alone:

@@ -244,12 +244,12 @@ class _StepRun:
         if self.task.script.requirements is not None:
             self.log.say("What a step in a container requires comes with its image: requirements are not installed.")
 
-        def write(stream: str, data: bytes) -> None:
-            self.log.write(stream, data)
+        def check() -> None:
+            self.control.check()
             if self.log.due() <= 0:
                 self.log.flush()
 
-        site = Site(self.script, self.task.limits.memory_mb, self.log.say, write, self.control.check)
+        site = Site(self.script, self.task.limits.memory_mb, self.log.say, self.log.write, check)
         image = self.around.containers.prepare(wanted, site)
         self.image = image.id
         return partial(self.around.containers.start, image, self.task, self.around.slots)

@@ -86,11 +86,18 @@ class Reader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._runner.run(self._web.__aexit__(None, None, None))
+            self._runner.run(self._closed())
             if self.access.kept:
                 self.access.kept.flush()
         finally:
             self._runner.__exit__(None, None, None)
+
+    async def _closed(self) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._web.__aexit__(None, None, None)
 
     def run(self, work: Coroutine[Any, Any, Found]) -> Found:
         """What ``work`` gives. Raises ``TimeUp``, and what ``check`` raises."""
