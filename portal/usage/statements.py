@@ -236,8 +236,8 @@ def _taken(bill: _Bill, grant: Grant, left: dict[str, int]) -> tuple[int, str]:
         unit = _UNITS.get(Kind(grant.of), "") if grant.of else ""
         return bill.take(grant.of, nano) if grant.of else 0, f"{grant.quantity.normalize():f} {unit} of {of} are free."
     if grant.kind == Grant.Kind.DISCOUNT:
-        basis = sum(nano for kind, nano in bill.left.items() if grant.of in ("", kind) and nano > 0)
-        taken = bill.take(grant.of, int(basis * grant.percent / 100))
+        kinds = [kind for kind, nano in bill.left.items() if grant.of in ("", kind) and nano > 0]
+        taken = sum(bill.take(kind, int(bill.left[kind] * grant.percent / 100)) for kind in kinds)
         return taken, f"{grant.percent.normalize():f} % off {of}."
     taken = bill.take(grant.of, left[grant.pk])
     left[grant.pk] -= taken
