@@ -54,9 +54,7 @@ def preview(*, owner: User, submission: Mapping[str, Any]) -> Preview:
         return _of_outputs(found, found.input_job)
     data = found.definition["data"]
     deadline = time.monotonic() + WITHIN
-    seen = sources.preview(
-        sources.checked(data), access=finding.access_of(found.workspace, data), deadline=deadline
-    )
+    seen = sources.preview(sources.checked(data), access=finding.access_of(found.workspace, data), deadline=deadline)
     warnings = list(seen.warnings)
     if seen.count > settings.MAX_ITEMS:
         warnings.insert(0, f"A job may have {settings.MAX_ITEMS:,} items.")
@@ -105,5 +103,3 @@ def _shards(found: Submission, items: int) -> int:
     if rules["most_items"]:
         wanted = max(rules["number"] or 1, -(-items // rules["most_items"]))
     return int(min(items, wanted))
-
-

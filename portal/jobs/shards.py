@@ -18,8 +18,8 @@ from portal.jobs.phases import Lost, phase_enter, still_ours
 from portal.jobs.searching import Watch, plan_of
 from portal.jobs.splitting import Slice
 from portal.pipelines.again import copied
+from portal.pipelines.dispatch import release_soon
 from portal.pipelines.models import OPEN, Run, State, Step
-from portal.pipelines.progress import release_on_commit
 
 LOT = 500
 
@@ -125,4 +125,4 @@ def _begun(job: Job) -> None:
         if not open_run.update(held=False, at_once=nodes.at_once(job), **fields):
             raise Lost
         nodes.wanted_on_commit(job.workspace_id)
-        release_on_commit([job.workspace_id])
+        release_soon([job.workspace_id])
