@@ -84,7 +84,7 @@ def _columns(cells: int) -> int:
 
 def _square(cell: Cell, index: int, columns: int, address: str) -> str:
     x, y = index % columns * (_SIDE + _GAP), index // columns * (_SIDE + _GAP)
-    said = ", ".join(f"{count} {RUN[state].label.lower()}" for state, count in cell.states.items())
+    said = ", ".join(f"{cell.states[state]} {RUN[state].label.lower()}" for state in ORDER if state in cell.states)
     if cell.first == cell.last:
         said = f"Shard {cell.first}: {', '.join(RUN[state].label for state in cell.states)}"
     else:
