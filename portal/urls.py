@@ -22,6 +22,7 @@ api = [
         "accounts.api",
         "clouds.api",
         "workspaces.api",
+        "pipelines.scripts_api",
         "pipelines.api",
         "pipelines.pipelines_api",
         "schedules.api",

@@ -41,9 +41,9 @@ def _known(job: Job) -> str:
 def images_note(jobs: list[Job]) -> None:
     """Have the image of these jobs pinned, where a shard has told it. Within the transaction of its end."""
     for job in jobs:
-        if not job.image and job.definition.get("container"):
-            if Step.objects.filter(run=job.run_id, image__gt="").exists():
-                enqueue_on_commit(PIN, job.pk)
+        wanted = not job.image and job.definition.get("container")
+        if wanted and Step.objects.filter(run=job.run_id, image__gt="").exists():
+            enqueue_on_commit(PIN, job.pk)
 
 
 def image_pin(*, job_id: str) -> int:

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Sum
 from django.utils import timezone
 
 from portal.core.background import enqueue
@@ -50,7 +50,10 @@ def wanted(workspace: Workspace) -> int:
     open_jobs = Job.objects.filter(workspace=workspace, phase__in=WORKING, run__state__in=OPEN)
     most = open_jobs.aggregate(most=Max("nodes"))["most"]
     if most is not None:
-        return max(0, min(most, settings.MAX_NODES) - workspace.instance_count)
+        elsewhere = Workspace.objects.filter(owner=workspace.owner_id).exclude(pk=workspace.pk)
+        taken = elsewhere.aggregate(taken=Sum("node_count"))["taken"] or 0
+        quota = int(settings.MAX_NODES) - taken
+        return max(0, min(int(most), quota) - workspace.instance_count)
     linger = timezone.now() - timedelta(seconds=settings.NODES_LINGER)
     lately = Job.objects.filter(workspace=workspace, ended_at__gt=linger).exists()
     coming = Job.objects.filter(workspace=workspace, phase__in=[Phase.SEARCHING, Phase.SPLITTING]).exists()
@@ -82,5 +85,3 @@ def _started() -> None:
     for job in Job.objects.filter(phase=Phase.STARTING, run__state__in=OPEN).select_related("workspace", "run"):
         if not missing(job):
             phase_enter(job, Phase.RUNNING, message="", nodes_ready_at=timezone.now())
-
-

@@ -18,7 +18,7 @@ from portal.clouds.services import account_handle
 from portal.core.errors import Invalid
 from portal.core.live import publish
 from portal.gateways import aws_bulk, aws_storage
-from portal.jobs import finding
+from portal.jobs import finding, handing
 from portal.jobs.models import Job, Phase
 from portal.jobs.phases import Lost, announce, phase_enter, still_ours
 from portal.jobs.splitting import Slice, Spool, shards_made
@@ -57,7 +57,7 @@ def job_search(job: Job) -> None:
     rules, watch = job.definition["shards"], Watch(job)
     by = rules["by"]
     Job.objects.filter(pk=job.pk).update(message="Looking for the data.")
-    with Spool(grouped=by not in {"count", "size"}) as spool:
+    with Spool(grouped=by not in {"count", "size"}, mark=handing.MARK.encode()) as spool:
         for item in finding.items_found(job, watch):
             line = item.line()
             spool.add(line, item.size, _value(line, by))
@@ -100,11 +100,16 @@ def _keep(job: Job, spool: Spool, shards: list[Any]) -> None:
         manifest.seek(0)
         key = job.key("items.jsonl")
         aws_bulk.put_file(account, bucket, key, manifest, "application/x-ndjson")
-    plan = json.dumps([[part.offset, part.length, part.items] for part in slices]).encode()
+    plan = json.dumps([[part.offset, part.length, part.items, part.linked] for part in slices]).encode()
     aws_storage.put_bytes(account, bucket, job.key(PLAN), plan, "application/json")
     with transaction.atomic():
         still_ours(job)
-        fields = {"manifest_key": key, "manifest_bytes": size, "manifest_sha256": digest, "shards": len(slices)}
+        fields: dict[str, Any] = {
+            "manifest_key": key,
+            "manifest_bytes": size,
+            "manifest_sha256": digest,
+            "shards": len(slices),
+        }
         message = f"{len(spool):,} items found; making {len(slices):,} shards."
         if not phase_enter(
             job, Phase.SPLITTING, items=len(spool), bytes=spool.total, message=message, reason="", **fields

@@ -18,14 +18,14 @@ from portal.jobs.phases import Lost, phase_enter, still_ours
 from portal.jobs.searching import Watch, plan_of
 from portal.jobs.splitting import Slice
 from portal.pipelines.again import copied
+from portal.pipelines.dispatch import release_soon
 from portal.pipelines.models import OPEN, Run, State, Step
-from portal.pipelines.progress import release_on_commit
 
 LOT = 500
 
 
 def job_split(job: Job) -> None:
-    """Make the shards that are not there yet, then let them begin. Raises ``CloudFault``, ``LimitReached``, ``Lost``."""
+    """Make the shards that are not there yet, and let them begin. Raises ``CloudFault``, ``LimitReached``, ``Lost``."""
     watch = Watch(job)
     made = Step.objects.filter(run=job.run_id).aggregate(last=Max("position"))["last"] or 0
     earlier = _earlier(job)
@@ -92,7 +92,13 @@ def _shard(job: Job, number: int, part: Slice, container: dict[str, Any]) -> Ste
         arguments=definition["arguments"],
         environment=_environment(job, number, part.items),
         limits=definition["limits"],
-        data={"key": job.manifest_key, "offset": part.offset, "length": part.length, "items": part.items},
+        data={
+            "key": job.manifest_key,
+            "offset": part.offset,
+            "length": part.length,
+            "items": part.items,
+            **({"linked": True} if part.linked else {}),
+        },
         container=container,
     )
     step.lane = step.pk  # a group of its own: what shares one is done one after the other
@@ -119,4 +125,4 @@ def _begun(job: Job) -> None:
         if not open_run.update(held=False, at_once=nodes.at_once(job), **fields):
             raise Lost
         nodes.wanted_on_commit(job.workspace_id)
-        release_on_commit([job.workspace_id])
+        release_soon([job.workspace_id])

@@ -22,22 +22,27 @@ Shard = Sequence[int]
 
 @dataclass(frozen=True)
 class Slice:
-    """Where a shard's items lie in the manifest, in bytes, and how many they are."""
+    """Where a shard's items lie in the manifest, in bytes, how many they are, and whether some need links."""
 
     offset: int
     length: int
     items: int
+    linked: bool = False
 
 
 class Spool:
-    """The lines of all items in a temporary file, in the order in which they were found."""
+    """The lines of all items in a temporary file, in the order in which they were found.
 
-    def __init__(self, *, grouped: bool = False) -> None:
+    A shard with ``mark`` in one of its lines is ``linked``.
+    """
+
+    def __init__(self, *, grouped: bool = False, mark: bytes = b"s3://") -> None:
         self.file: IO[bytes] = tempfile.TemporaryFile(prefix="orca-items-")  # noqa: SIM115  # closed by __exit__
         self.lengths = array("L")
         self.sizes = array("Q")
         self.groups = array("L")
         self._grouped = grouped
+        self._mark = mark
         self._known: dict[str, int] = {}
 
     def __enter__(self) -> Spool:
@@ -54,12 +59,12 @@ class Spool:
         """Bytes of all items' data, as far as they are known."""
         return sum(self.sizes)
 
-    def add(self, line: str, size: int, group: str = "") -> None:
+    def add(self, line: str, size: int | None, group: str = "") -> None:
         """One more item."""
         content = line.rstrip("\n").encode() + b"\n"
         self.file.write(content)
         self.lengths.append(len(content))
-        self.sizes.append(max(0, size))
+        self.sizes.append(max(0, size or 0))
         if self._grouped:
             self.groups.append(self._known.setdefault(group, len(self._known)))
 
@@ -71,14 +76,15 @@ class Spool:
             at += length
         digest, slices, at = hashlib.sha256(), [], 0
         for shard in shards:
-            begin = at
+            begin, linked = at, False
             for index in shard:
                 self.file.seek(offsets[index])
                 content = self.file.read(self.lengths[index])
                 digest.update(content)
+                linked = linked or self._mark in content
                 to.write(content)
                 at += len(content)
-            slices.append(Slice(begin, at - begin, len(shard)))
+            slices.append(Slice(begin, at - begin, len(shard), linked))
         return slices, digest.hexdigest()
 
 

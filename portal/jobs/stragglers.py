@@ -18,8 +18,8 @@ from portal.core.live import publish_on_commit
 from portal.core.states import move
 from portal.jobs.models import WORKING, Job
 from portal.pipelines.again import copied
+from portal.pipelines.dispatch import release_soon
 from portal.pipelines.models import FINAL, OPEN, TRANSITIONS, State, Step
-from portal.pipelines.progress import release_on_commit
 from portal.workspaces.control import control_changed
 
 LEAST = timedelta(seconds=30)
@@ -71,7 +71,7 @@ def _twin_added(job: Job, step: Step) -> bool:
         twin.name = f"{step.name} again"[:120]
         twin.save()
         publish_on_commit(f"run:{job.run_id}")
-        release_on_commit([job.workspace_id])
+        release_soon([job.workspace_id])
     return True
 
 
@@ -109,9 +109,7 @@ def _stopped(step: Step) -> None:
     now = timezone.now()
     waiting = Step.objects.filter(pk=step.pk, released_at=None)
     why = "Another has done the same already."
-    if move(
-        waiting, TRANSITIONS, State.CANCELLED, finished_at=now, retry_at=None, reason="superseded", message=why
-    ):
+    if move(waiting, TRANSITIONS, State.CANCELLED, finished_at=now, retry_at=None, reason="superseded", message=why):
         return
     if Step.objects.filter(Q(state__in=OPEN), pk=step.pk).update(cancel_requested_at=now):
         control_changed([step.workspace_id])

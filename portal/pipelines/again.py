@@ -90,7 +90,7 @@ def _copied(run: Run, by: User, via: str, *, done: set[str], kept: set[str] | No
     workspaces_require(version.definition)
     with transaction.atomic():
         Pipeline.objects.select_for_update().get(pk=pipeline.pk)
-        held = room_made(pipeline, by, None)
+        held = room_made(pipeline, by)
         given = {"held": held, "via": via, "due_at": run.due_at, "again_of": run}
         made = run_made(pipeline, version, by, run.parameters, **given)
         Step.objects.bulk_create(

@@ -10,5 +10,3 @@ runs_settling = Signal()
 pipeline_checked = Signal()
 # Sends ``pipeline`` and its new ``version``.
 pipeline_saved = Signal()
-# Sends ``pipeline``, ``due_at`` (the slot of a schedule) and ``why``: it should have run, and did not.
-run_refused = Signal()

@@ -8,7 +8,6 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from agents.orca_agent import protocol
 from portal.core.models import Identified
 from portal.core.states import Transitions
 
@@ -256,9 +255,6 @@ class Step(Identified):
     image = models.CharField(max_length=80, blank=True, help_text="Of the container that it ran in: sha256:…")
     bytes_in = models.PositiveBigIntegerField(default=0)
     bytes_out = models.PositiveBigIntegerField(default=0)
-
-    # What its task names of what earlier steps have left; worked out when it is handed out.
-    given: tuple[protocol.Input, ...] = ()
 
     class Meta(Identified.Meta):
         ordering: ClassVar[list[str]] = ["run", "position"]

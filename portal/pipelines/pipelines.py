@@ -16,7 +16,7 @@ from portal.core.errors import Conflict, Invalid
 from portal.core.ids import new_id
 from portal.core.live import publish_on_commit
 from portal.pipelines.definitions import Definition, Draft, filled
-from portal.pipelines.events import pipeline_checked, pipeline_saved, run_refused
+from portal.pipelines.events import pipeline_checked, pipeline_saved
 from portal.pipelines.models import OPEN, Pipeline, PipelineVersion, Run, Script, ScriptVersion, State, Step
 from portal.pipelines.progress import run_settle
 from portal.pipelines.services import inputs_checked, run_cancel, workspace_require
@@ -170,7 +170,7 @@ def pipeline_run(
     given = _parameters(definition, parameters or {})
     with transaction.atomic():
         Pipeline.objects.select_for_update().get(pk=pipeline.pk)
-        held = room_made(pipeline, by, due_at)
+        held = room_made(pipeline, by)
         run = run_made(pipeline, version, by, given, held=held, via=via, due_at=due_at, again_of=again_of)
         Step.objects.bulk_create(_steps(run, pipeline, definition))
         audit("run.create", run, by=by, pipeline=pipeline.pk, version=version.number, via=str(via))
@@ -196,16 +196,14 @@ def _parameters(definition: Definition, given: Mapping[str, str]) -> dict[str, s
     return values
 
 
-def room_made(pipeline: Pipeline, by: User, due_at: datetime | None) -> bool:
+def room_made(pipeline: Pipeline, by: User) -> bool:
     """What the pipeline's concurrency asks for; whether the new run has to wait for another to end."""
     rivals = list(Run.objects.filter(pipeline=pipeline, state__in=OPEN))
     if not rivals or pipeline.concurrency == Pipeline.Concurrency.ALLOW:
         return False
     if pipeline.concurrency == Pipeline.Concurrency.FORBID:
-        why = f"{pipeline.name} is still running."
-        run_refused.send(sender=Pipeline, pipeline=pipeline, due_at=due_at, why=why)
         hint = "Wait for it, stop it, or let the pipeline queue its runs."
-        raise Conflict(why, code="pipeline_busy", hint=hint)
+        raise Conflict(f"{pipeline.name} is still running.", code="pipeline_busy", hint=hint)
     if pipeline.concurrency == Pipeline.Concurrency.REPLACE:
         for rival in rivals:
             run_cancel(run=rival, by=by)

@@ -6,9 +6,8 @@ works inside the transaction of the change that caused it, so that nobody sees a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -24,7 +23,6 @@ from portal.pipelines.events import run_ended, runs_settling
 from portal.pipelines.inputs import lacking
 from portal.pipelines.models import FINAL, OPEN, TRANSITIONS, Pipeline, Run, State, Step
 from portal.workspaces.control import control_changed
-from portal.workspaces.models import Workspace
 
 # Of the states that a run's steps have ended in, the one that tells most is the run's.
 _WORST_FIRST = (State.LOST, State.TIMED_OUT, State.FAILED, State.CANCELLED, State.SUCCEEDED, State.SKIPPED)
@@ -109,7 +107,7 @@ def _advanced(run: Run) -> bool:
     if ready:
         waiting = Step.objects.filter(pk__in=[step.pk for step in ready])
         changed += move(waiting, TRANSITIONS, State.QUEUED, among=[State.WAITING], retry_at=None)
-        release_on_commit(step.workspace_id for step in ready)
+        dispatch.release_soon(step.workspace_id for step in ready)
     return changed > 0
 
 
@@ -205,13 +203,3 @@ def run_go_on(*, run_id: str) -> None:
     """Settle a run in a transaction of its own."""
     with transaction.atomic():
         run_settle(run_id=run_id)
-
-
-def release_on_commit(workspace_ids: Iterable[str]) -> None:
-    """Hand out what is queued in these workspaces, once that is committed."""
-    for workspace_id in sorted(set(workspace_ids)):
-        transaction.on_commit(partial(_release, workspace_id), robust=True)
-
-
-def _release(workspace_id: str) -> None:
-    dispatch.steps_release(workspace=Workspace.objects.get(pk=workspace_id))

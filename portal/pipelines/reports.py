@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -81,13 +80,13 @@ def envelopes_apply(*, envelopes: Sequence[protocol.Envelope], signers: Signers)
         book = _Book.of(reports)
         for report in reports:
             book.read(report)
-        ended = book.write()
-        for workspace in {report.workspace.pk: report.workspace for report in reports}.values():
-            _heartbeats_note(workspace, reports)
-            dispatch.pace.ended(workspace.pk, ended.get(workspace.pk, 0))
-            if workspace.pk in ended or book.frees(workspace):
-                # After the news have gone out; should this process die in between, a sweep releases.
-                transaction.on_commit(partial(dispatch.steps_release, workspace=workspace), robust=True)
+        with dispatch.releases_gathered():
+            ended = book.write()
+            for workspace in {report.workspace.pk: report.workspace for report in reports}.values():
+                _heartbeats_note(workspace, reports)
+                dispatch.pace.ended(workspace.pk, ended.get(workspace.pk, 0))
+                if workspace.pk in ended or book.frees(workspace):
+                    dispatch.release_soon([workspace.pk])
     return len(reports)
 
 

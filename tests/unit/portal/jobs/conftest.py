@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import boto3
 import pytest
 
+from agents.orca_agent import protocol
 from portal.accounts.models import User
 from portal.jobs import finding, services
 from portal.jobs.models import Job
+from portal.jobs.work import job_work
+from portal.pipelines.models import Step
 from tests.unit.portal.pipelines.conftest import Agent, agent, ready_workspace, run_started, version, workspace
 
 __all__ = ["Agent", "Found", "agent", "ready_workspace", "run_started", "version", "workspace"]
@@ -58,3 +62,29 @@ def submitted(
             return services.job_submit(owner=owner, submission=submission)
 
     return submit
+
+
+def shard_end(agent: Agent, step: Step, state: str = "succeeded", **more: Any) -> None:
+    """The agent says that a shard has ended; what it left lies in the bucket."""
+    step.refresh_from_db()
+    outputs = more.pop("files", {})
+    for path, content in outputs.items():
+        boto3.client("s3").put_object(
+            Bucket=agent.workspace.bucket, Key=step.object_key(f"output/{path}"), Body=content
+        )
+    said = tuple(protocol.Output(path, len(content), "text/plain") for path, content in outputs.items())
+    agent.say(agent.finished(step, state, attempt=step.attempt, outputs=said, **more))
+
+
+@pytest.fixture
+def split(submitted: Callable[..., Job], django_capture_on_commit_callbacks: Any) -> Callable[..., Job]:
+    """Submit a job and have it searched and split."""
+
+    def make(**given: Any) -> Job:
+        job = submitted(**given)
+        with django_capture_on_commit_callbacks(execute=True):
+            job_work(job_id=job.pk)
+        job.refresh_from_db()
+        return job
+
+    return make
