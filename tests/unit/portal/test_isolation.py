@@ -59,11 +59,13 @@ PERSONAL = {
     "clouds/",
     "clouds/new/",
     "account/",
+    "usage/",
     "usage/budget/",
     "account/name/",
     "account/ssh-keys/",
     "account/tokens/",
     "api/v1/me/",
+    "api/v1/usage/",
     "api/v1/budget/",
     "api/v1/ssh-keys/",
     "api/v1/cloud-accounts/",
@@ -172,6 +174,7 @@ def belongings(owner: User) -> dict[str, str]:
         "path": "a.txt",
         "job_id": job.pk,
         "secret_name": secret.name,
+        "month": "1999-12",  # a month is nobody's: a statement is always of whoever asks
     }
 
 
