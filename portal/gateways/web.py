@@ -28,7 +28,6 @@ _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
 # What may stand in an address as it is.
 _UNQUOTED: Final = "/%:@!$&'()*+,;=?~-._[]"
-_REDIRECTS = 5
 _CHUNK = 256 * 1024
 # An address in which nothing needs to be quoted, which would take as long as a good part of the request.
 _PLAIN = re.compile(r"https?://[a-z0-9.:-]+/[A-Za-z0-9/._~-]*")

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ssl import SSLContext
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httptools
 
@@ -77,7 +77,7 @@ async def connected(host: str, port: int, *, tls: SSLContext | None, fit: Callab
 
 
 async def _connected(
-    place: tuple[int, int, int, str, tuple[str, int]], host: str, tls: SSLContext | None
+    place: tuple[int, int, int, str, tuple[Any, ...]], host: str, tls: SSLContext | None
 ) -> Connection:
     """To the very address that was judged: nobody asks again what the name means."""
     family, kind, protocol, _, address = place

@@ -162,7 +162,7 @@ class JobForm(forms.Form):
     limit = forms.IntegerField(
         label="At most so many items", required=False, min_value=1, max_value=100_000, initial=1_000
     )
-    prefix = forms.CharField(
+    prefix = forms.CharField(  # type: ignore[assignment]  # no form here has a prefix of its own
         required=False,
         max_length=1_200,
         help_text="In the workspace's own bucket, or <code>s3://bucket/prefix</code> of one that is public "

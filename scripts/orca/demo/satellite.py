@@ -181,7 +181,7 @@ def _nodes_started(person: Newcomer, workspace: dict[str, Any], catalogue: str) 
     path = f"workspaces/{workspace['id']}/"
 
     def are_up(found: dict[str, Any]) -> bool:
-        return sum(instance["state"] == "running" for instance in found["instances"]) >= _NODES
+        return bool(sum(instance["state"] == "running" for instance in found["instances"]) >= _NODES)
 
     person.api.wait(path, are_up, within=_NODES_WITHIN)
 
