@@ -100,7 +100,7 @@ class CostOut(serializers.Serializer[Any]):
 
 class _Csv(BaseRenderer):
     media_type, format = "text/csv", "csv"
-    charset: str | None = "utf-8"  # type: ignore[assignment]  # None says that it is no text
+    charset: str | None = "utf-8"
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> Any:
         return data
