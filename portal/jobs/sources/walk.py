@@ -170,7 +170,8 @@ class Walk:
 
     def _descend(self, node: _Node, document: Document) -> None:
         value, asked = document.value, self._asked
-        is_collection = value.get("type") == "Collection" or "extent" in value
+        # Before STAC 1.0 nothing had a type; a catalog of today may tell its extent, and is no collection for that.
+        is_collection = value.get("type", "Collection" if "extent" in value else "") == "Collection"
         name = value.get("id")
         if is_collection and isinstance(name, str):
             self._report.collection(name)
