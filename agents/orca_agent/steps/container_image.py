@@ -11,12 +11,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Final, List, Set, Tuple
+from typing import Any, Callable, Dict, Final, List, Optional, Set, Tuple
 
 from agents.orca_agent.events import Reason
 from agents.orca_agent.orders import Container
 from agents.orca_agent.steps import container_build
 from agents.orca_agent.steps.container_build import Built, Job
+from agents.orca_agent.steps.container_registry import Registry, digest_key
 from agents.orca_agent.steps.engine import Engine, EngineError
 from agents.orca_agent.steps.failure import StepFailed
 
@@ -93,14 +94,15 @@ class Images:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.registry: Optional[Registry] = None
         self._changed = threading.Condition()
         self._building: Set[str] = set()
 
     def find_or_make(self, container: Container, site: Site) -> Image:
         """Raises `StepFailed` or `EngineError`, and what the site's ``check`` raises."""
         if container.pinned:
-            found = self._engine.image(container.pinned)
-            if found is not None:
+            found = self._engine.image(container.pinned) or self._pushed(digest_key(container.pinned), site)
+            if found is not None and found["Id"] == container.pinned:
                 return Image.of(found)
         if container.image:
             image = Image.of(self._there(container.image, site))
@@ -141,12 +143,13 @@ class Images:
             whole = triggers or uses_context(dockerfile)
             digest = container_build.write_context(site.folder, container.dockerfile, context, whole=whole)
             ids = {name: str(found["Id"]) for name, found in bases.items()}
-            tag = f"{REPOSITORY}:{build_key(dockerfile, digest, ids, network=container.network)}"
+            key = build_key(dockerfile, digest, ids, network=container.network)
+            tag = f"{REPOSITORY}:{key}"
             found = self._engine.image(tag)
             if found is not None:
                 return found
             with self._alone(tag, site):
-                found = self._engine.image(tag)
+                found = self._engine.image(tag) or self._pushed(key, site, tag)
                 if found is not None:
                     return found
                 context.seek(0)
@@ -156,7 +159,19 @@ class Images:
         found = self._engine.image(tag)
         if found is None:
             raise StepFailed(Reason.BUILD_FAILED, "The image that was built is gone again.")
+        if self.registry is not None:
+            for name in (key, digest_key(str(found["Id"]))):
+                self.registry.push(self._engine, tag, name, site.check)
         return found
+
+    def _pushed(self, key: str, site: Site, tag: str = "") -> Optional[Dict[str, Any]]:
+        """What another instance of the workspace has built, if it has; it gets ``tag`` here."""
+        name = self.registry.pull(self._engine, key, site.check) if self.registry is not None else None
+        if name is None:
+            return None
+        if tag:
+            self._engine.call("POST", f"/images/{name}/tag", dict(zip(("repo", "tag"), tag.split(":"))))
+        return self._engine.image(name)
 
     def _build(self, job: Job, site: Site) -> None:
         site.say(f"Building the image of {job.dockerfile} …")
