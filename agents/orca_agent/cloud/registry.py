@@ -47,7 +47,7 @@ class RegistryTokens:
         answer = self._client.call("POST", endpoint + "/", headers, b"{}", timeout=20.0)
         try:
             token = json.loads(answer.body)["authorizationData"][0]["authorizationToken"]
-            user, _, password = base64.b64decode(token).decode().partition(":")
+            user, _, password = base64.b64decode(token, validate=True).decode().partition(":")
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise CloudError("BadAnswer", "the registry gave no password") from error
         return user, password

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Final, Iterator, List, Optional, Set, Union
+from typing import IO, Any, Callable, Dict, Final, Iterator, List, Mapping, Optional, Set, Union
 
 from agents.orca_agent.steps.engine import Engine, EngineError, hang_up
 
@@ -243,7 +243,7 @@ def pull(engine: Engine, name: str, *, seconds: float, check: Callable[[], objec
 def follow(
     engine: Engine,
     path: str,
-    query: Dict[str, object],
+    query: Mapping[str, object],
     *,
     seconds: float,
     check: Callable[[], object],

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from agents.orca_agent.orders import Container
-from agents.orca_agent.steps import container_build, container_image
+from agents.orca_agent.steps import container_build
 from agents.orca_agent.steps.container_build import Built, Job
 from agents.orca_agent.steps.container_image import Image, Images, Site, base_images, build_key, uses_context
+from agents.orca_agent.steps.engine import EngineError
 from agents.orca_agent.steps.failure import StepFailed
 
 BASE = "sha256:" + "b" * 64
@@ -173,7 +174,7 @@ def test_an_image_that_cannot_be_fetched_is_named(
     tmp_path: Path, shelf: tuple[Shelf, list[Job]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pull(*args: Any, **more: Any) -> None:
-        raise container_image.EngineError("no route to host")
+        raise EngineError("no route to host")
 
     monkeypatch.setattr(container_build, "pull", pull)
     with pytest.raises(StepFailed, match=r"The image other/thing .* no route to host") as raised:
