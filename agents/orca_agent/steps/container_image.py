@@ -21,7 +21,19 @@ from agents.orca_agent.steps.container_registry import Registry, digest_key
 from agents.orca_agent.steps.engine import Engine, EngineError
 from agents.orca_agent.steps.failure import StepFailed
 
+OWN: Final = "orca/"
 REPOSITORY: Final = "orca/build"
+DOCKERFILE: Final = "Dockerfile"
+DEBIAN: Final = "public.ecr.aws/docker/library/debian:bookworm-slim"
+RECIPES: Final = {
+    "orca/python": (
+        f"FROM {DEBIAN}\n"
+        "RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-pil python3-numpy"
+        " && rm -rf /var/lib/apt/lists/*\n"
+    ),
+    "orca/shell": f"FROM {DEBIAN}\n",
+}
+"""Orca's own images, for instances that nobody has given them to (``scripts/images`` does where there is no network)."""
 MAX_DOCKERFILE: Final = 256 * 1024
 MOST_VOLUMES: Final = 20
 KEPT: Final = 40
@@ -120,7 +132,30 @@ class Images:
         found = self._engine.image(name)
         if found is None:
             with self._alone(f"pull {name}", site):
-                found = self._engine.image(name) or self._pulled(name, site)
+                make = self._made if name.startswith(OWN) else self._pulled
+                found = self._engine.image(name) or make(name, site)
+        return found
+
+    def _made(self, name: str, site: Site) -> Dict[str, Any]:
+        """One of Orca's own images. It is never pulled: in a public registry, the name may be anybody's."""
+        plain = name.partition(":")[0]
+        if plain not in RECIPES or name not in {plain, f"{plain}:latest"}:
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, f"Orca has no image {name}; it has {', '.join(RECIPES)}.")
+        site.say(f"Making the image {plain} …")
+        tag = f"{REPOSITORY}:{plain.partition('/')[2]}"
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as context:
+            (Path(folder) / DOCKERFILE).write_text(RECIPES[plain])
+            container_build.write_context(Path(folder), DOCKERFILE, context, whole=False)
+            context.seek(0)
+            job = Job(tag, DOCKERFILE, context, site.memory_mb, network=True)
+            built = container_build.build(self._engine, job, write=site.write, check=site.check)
+        if built.problem:
+            message = f"The image {plain} is not on this instance, and could not be made. {built.problem}"
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, message)
+        self._engine.call("POST", f"/images/{tag}/tag", {"repo": plain, "tag": "latest"})
+        found = self._engine.image(plain)
+        if found is None:
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, f"The image {plain} is gone again.")
         return found
 
     def _pulled(self, name: str, site: Site) -> Dict[str, Any]:
