@@ -196,3 +196,20 @@ def test_the_context_is_the_bundle_without_times_and_outputs(tmp_path: Path) -> 
     alone.seek(0)
     with tarfile.open(fileobj=alone) as tar:
         assert tar.getnames() == ["Dockerfile"]
+
+
+def test_an_image_of_orcas_own_is_made_and_never_pulled(
+    tmp_path: Path, shelf: tuple[Shelf, list[Job]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pull(*args: Any, **more: Any) -> None:
+        raise AssertionError("a stranger may have given that name to anything")
+
+    monkeypatch.setattr(container_build, "pull", pull)
+    engine, built = shelf
+    with pytest.raises(StepFailed, match="Orca has no image orca/ruby"):
+        images(engine).find_or_make(Container(image="orca/ruby"), site(tmp_path))
+    said: list[str] = []
+    with pytest.raises(StepFailed, match="orca/shell is gone again"):  # this shelf knows nothing of tags
+        images(engine).find_or_make(Container(image="orca/shell"), site(tmp_path, said))
+    assert (len(built), built[0].network) == (1, True)
+    assert said == ["Making the image orca/shell …"]
