@@ -167,6 +167,9 @@ ACCOUNT_RATE_LIMITS = {"signup": f"{_sign_ups}/{_unit[0]}/ip"}
 # Domains that hand out addresses to throw away, one in a line, on top of those that are known.
 MAIL_BLOCKLIST = env.text("ORCA_MAIL_BLOCKLIST", "")
 MAIL_THROWAWAY = env.switch("ORCA_MAIL_THROWAWAY", False)
+# What is shown to operators: so many who sign up from one place in a day, so much sent out by one person in two.
+SIGNUP_ALARM = env.number("ORCA_SIGNUP_ALARM", 10, least=2, most=1_000_000)
+EGRESS_ALARM_GB = env.number("ORCA_EGRESS_ALARM_GB", 50, least=1, most=1_000_000)
 
 # --- how much one person may have -------------------------------------------------------------------------------------
 # Money is kept in nano-dollars. Without an amount there is no budget.

@@ -158,10 +158,17 @@ class FootprintOut(serializers.Serializer[Any]):
 class PreviewOut(serializers.Serializer[Any]):
     items = serializers.IntegerField()
     bytes = serializers.IntegerField(help_text="As far as sizes are known.")
+    sizes = serializers.ChoiceField(("told", "estimated", "unknown"), help_text="Where the bytes come from.")
     more = serializers.BooleanField(help_text="There are more: the search was ended early.")
     shards = serializers.IntegerField()
     bbox = serializers.ListField(child=serializers.FloatField(), allow_null=True)
+    begin = serializers.CharField(allow_null=True)
+    end = serializers.CharField(allow_null=True)
     footprints = FootprintOut(many=True)
+    histogram = serializers.ListField(child=serializers.DictField(), help_text="How many items are of which time.")
+    assets = serializers.DictField(child=serializers.IntegerField(), help_text="How many items have which.")
+    collections = serializers.DictField(child=serializers.IntegerField())
+    warnings = serializers.ListField(child=serializers.CharField())
     estimate = DollarsField(allow_null=True, read_only=True)
     estimate_most = DollarsField(allow_null=True, read_only=True)
 

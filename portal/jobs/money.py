@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from portal.workspaces.models import Workspace
 
 if TYPE_CHECKING:
     from portal.jobs.models import Job
@@ -22,6 +25,13 @@ def dollars(amount: int | None) -> str | None:
         return None
     value = Decimal(amount) / NANO
     return f"{value:.2f}" if value >= 1 or value == 0 else f"{value:.6f}"
+
+
+def estimated(
+    *, workspace: Workspace, shards: int, definition: Mapping[str, Any], nodes: int
+) -> tuple[int | None, int | None]:
+    """What so many shards will probably cost, and can cost at most; None where that is not known."""
+    return None, None
 
 
 def accepted(job: Job) -> None:

@@ -18,6 +18,7 @@ TYPES = {
     Kind.LATE: "run.late",
     Kind.DID_NOT_RUN: "run.did_not_run",
     Kind.BUDGET: "budget.running_out",
+    Kind.EXPIRY: "run.outputs_expire",
     Kind.TEST: "test",
 }
 LOG_LINES = 20

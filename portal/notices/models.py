@@ -16,13 +16,14 @@ GIVEN_UP_AFTER = timedelta(hours=24)
 
 
 class Kind(models.TextChoices):
-    """What a notice can be about; ``test`` is about nothing."""
+    """What a notice can be about; ``test`` is about nothing, and of what will be deleted everybody is told."""
 
     SUCCESS = "success", "it succeeded"
     FAILURE = "failure", "it failed"
     LATE = "late", "it is late"
     DID_NOT_RUN = "did_not_run", "it did not run"
     BUDGET = "budget", "money runs out"
+    EXPIRY = "expiry", "its outputs will be deleted"
     TEST = "test", "a test"
 
 

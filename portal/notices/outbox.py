@@ -96,6 +96,15 @@ def _mail_plainly(email: str, subject: str, why: str) -> None:
     send_mail(f"[Orca] {subject}", body, settings.DEFAULT_FROM_EMAIL, [email], fail_silently=True)
 
 
+def expiry_note(*, run: Run, at: datetime, why: str) -> int:
+    """Write the notices that what a run has left will be deleted ``at`` that time; how many."""
+    found = Subscription.objects.filter(owner_id=run.owner_id, enabled=True)
+    meant = [s for s in found if s.covers(script_id=run.script_id, pipeline_id=run.pipeline_id)]
+    subject = f"The outputs of {run.name} will be deleted on {at:%Y-%m-%d}"
+    facts = {"why": why, "expires_at": at.isoformat()}
+    return _written([_notice(s, Kind.EXPIRY, f"expiry:{run.pk}", subject, run=run, facts=facts) for s in meant])
+
+
 def absences_note() -> int:
     """Write the notices of what should have happened by now, and has not; how many."""
     late = Subscription.objects.filter(enabled=True, on_late=True)

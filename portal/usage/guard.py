@@ -23,6 +23,7 @@ from portal.pipelines.spending import REACHED
 from portal.usage import ledger, money, prices
 from portal.usage.models import Budget, Span
 from portal.usage.reservations import reservations_sweep
+from portal.usage.selectors import running_cost
 from portal.workspaces.models import Instance, Workspace
 from portal.workspaces.services import workspace_stop
 
@@ -85,7 +86,8 @@ def coming(user: User) -> int:
         workspace, since = instance.workspace, instance.registered_at or instance.created_at
         size = instance.instance_type or workspace.instance_type
         cost += _cost(workspace.cloud_account.region, size, now + ahead - since)
-    return cost
+    # What steps at work have used is not in the records before they end.
+    return cost + running_cost(Step.objects.filter(run__owner=user))
 
 
 def _cost(region: str, size: str, stretch: timedelta) -> int:

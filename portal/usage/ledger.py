@@ -18,9 +18,15 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from portal.accounts.models import User
-from portal.usage.models import Budget, Kind, Reservation, UsageDay, UsageRecord
+from portal.usage import prices
+from portal.usage.accrual import midnight
+from portal.usage.models import Budget, Kind, Reservation, Span, UsageDay, UsageRecord
+from portal.usage.settling import seconds_of_month
+from portal.usage.statements import month_after
 
-_KEPT = (Kind.VOLUME, Kind.STORAGE)
+_DAY = timedelta(days=1)
+# S3 says a day's size up to so much later.
+MEASURED_LATE = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -126,16 +132,26 @@ def costs_of(run_ids: list[str]) -> dict[str, int]:
 
 def spent_in(owner_id: str, month: date) -> int:
     """What was used in a month, as it is recorded."""
-    days = UsageDay.objects.filter(owner=owner_id, day__gte=month, day__lt=_next(month))
+    days = UsageDay.objects.filter(owner=owner_id, day__gte=month, day__lt=month_after(month))
     return int(days.aggregate(nano=Sum("nano"))["nano"] or 0)
 
 
 def kept_cost(owner_id: str, month: date) -> int:
-    """About what disks and stored data will cost until the month ends, if they stay what they were yesterday."""
-    today = timezone.now().date()
-    days = UsageDay.objects.filter(owner=owner_id, kind__in=_KEPT, day__gte=today - timedelta(days=1))
-    costs = [row["nano"] for row in days.order_by().values("day").annotate(nano=Sum("nano"))]
-    return max(costs, default=0) * (_next(month) - today).days
+    """What disks and stored data will cost until the month ends: disks as they are, data as it was last measured.
+
+    What is in the records of today is in what was spent as well: rather too much is set aside than too little.
+    """
+    now, after = timezone.now(), midnight(month_after(month))
+    today = now.date()
+    days = UsageDay.objects.filter(owner=owner_id, kind=Kind.STORAGE, day__gte=today - MEASURED_LATE - _DAY)
+    stored = [row["nano"] for row in days.order_by().values("day").annotate(nano=Sum("nano"))]
+    kept = max(stored, default=0) * (month_after(month) - today + MEASURED_LATE).days
+    disks = Span.objects.filter(owner=owner_id, kind=Span.Kind.VOLUME, ended_at=None)
+    for disk in disks:
+        seconds = int((after - max(disk.began_at, midnight(today))).total_seconds()) + 1
+        rate = prices.volume_rate(disk.region, now)
+        kept += -(-disk.gb * seconds * rate // seconds_of_month(month))
+    return kept
 
 
 def standing_of(user: User) -> Standing:
@@ -147,7 +163,3 @@ def standing_of(user: User) -> Standing:
         return Standing(month, soft, hard, spent_in(user.pk, month), budget.reserved if budget else 0, 0)
     spent = max(budget.spent, spent_in(user.pk, month))
     return Standing(month, soft, hard, spent, budget.reserved, budget.held, budget.reached_at)
-
-
-def _next(month: date) -> date:
-    return (month + timedelta(days=32)).replace(day=1)

@@ -10,7 +10,7 @@ from allauth.account.signals import user_signed_up
 from portal.accounts.models import User
 from portal.pipelines.attempts import Attempt
 from portal.pipelines.events import attempts_ended
-from portal.usage import bounded, services
+from portal.usage import abuse, bounded, services
 
 
 def _ended(sender: object, *, attempts: Sequence[Attempt], **_: Any) -> None:
@@ -26,3 +26,4 @@ def connect() -> None:
     attempts_ended.connect(_ended, dispatch_uid="usage.attempts")
     user_signed_up.connect(_signed_up, dispatch_uid="usage.signed_up")
     bounded.connect()
+    abuse.connect()

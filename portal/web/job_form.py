@@ -356,8 +356,13 @@ def _read(parse: Callable[[str], dict[str, Any]], text: str) -> dict[str, Any]:
         raise forms.ValidationError(str(error)) from error
 
 
-def place_of(part: str, kind: str = "stac") -> str:
-    """The form's field in which a part of a submission (``data.bbox.1``, ``limits.seconds``) was typed."""
+def place_of(part: str, kind: str = "stac", text: str = "") -> str:
+    """The form's field in which a part of a submission (``data.bbox.1``, ``limits.seconds``) was typed.
+
+    ``text`` is what is said of it: of all limits at once, it begins with the one that is meant.
+    """
+    if part == "limits" and text.partition(" ")[0] in LIMITS:
+        return text.partition(" ")[0]
     found = part
     while found and found not in _PLACES:
         found = found.rpartition(".")[0]
@@ -375,7 +380,7 @@ def refuse(form: JobForm, error: OrcaError) -> None:
     """Put what a service refused beside the fields that it concerns, else above the form."""
     kind, homeless = str(form["kind"].value()), []
     for part, text in error.fields.items():
-        name = place_of(part, kind)
+        name = place_of(part, kind, text)
         if name in form.fields:
             form.add_error(name, text[:1].upper() + text[1:])
         else:

@@ -159,10 +159,11 @@ def _local(file: str, asked: dict[str, Any]) -> bool:
 
 
 def preview(session: Session, file: File) -> None:
-    """Look for the data and say what there is of it, and what it would cost. Submits nothing."""
-    asked = _read(file)
-    if _local(file, asked):
-        asked = {key: value for key, value in asked.items() if key != "script"}
+    """Look for the data and say what there is of it, and what it would cost. Submits nothing.
+
+    A script that is a path is uploaded, as it would be for the job.
+    """
+    asked = _with_script(session, file, _read(file))
     with session.out.busy("Looking for the data …"):
         found = session.api.post("jobs/preview/", asked)
     more = "at least " if found.get("more") else ""

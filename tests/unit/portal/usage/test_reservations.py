@@ -14,9 +14,10 @@ from portal.core.errors import LimitReached
 from portal.pipelines import again, services
 from portal.pipelines.models import Run, ScriptVersion, Step
 from portal.pipelines.pipelines import pipeline_apply, pipeline_run
-from portal.usage import bounds, ledger, money, reservations
+from portal.usage import bounds, ledger, money, prices, reservations
 from portal.usage.budgets import budget_update
-from portal.usage.models import Budget, Kind, Reservation, UsageDay, UsageRecord
+from portal.usage.models import Budget, Kind, Reservation, Span, UsageDay, UsageRecord
+from portal.usage.statements import month_after
 from portal.workspaces.models import Workspace
 from tests.unit.portal.pipelines.conftest import Agent, only_step
 
@@ -124,13 +125,17 @@ def test_what_a_running_run_has_used_counts_once(
 
 
 def test_what_is_stored_is_set_aside_until_the_month_ends(owner: User, operator: User, workspace: Workspace) -> None:
-    used(owner, workspace, 1_000, Kind.VOLUME)
+    now = timezone.now()
     used(owner, workspace, 500, Kind.STORAGE)
-    budget_update(user=owner, by=operator, hard=1_000_000)
-    today = timezone.now().date()
-    last = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
-    assert budget(owner).held == 1_500 * (last - today).days
-    assert ledger.standing_of(owner).left == 1_000_000 - 1_500 - budget(owner).held
+    disk = {"owner": owner, "workspace": workspace, "instance_id": "i-1", "seen_at": now, "region": "eu-central-1"}
+    Span.objects.create(kind="volume", gb=20, began_at=now - timedelta(days=60), **disk)
+    hard = 100 * prices.NANO
+    budget_update(user=owner, by=operator, hard=hard)
+    left = (month_after(ledger.this_month()) - now.date()).days
+    days = (month_after(ledger.this_month()) - ledger.this_month()).days
+    expected = 500 * (left + 2) + 20 * prices.volume_rate("eu-central-1", now) * left // days
+    assert expected <= budget(owner).held <= expected * 1.001
+    assert ledger.standing_of(owner).left == hard - 500 - budget(owner).held
 
 
 def test_a_later_reservation_of_the_same_run_takes_its_place(owner: User, operator: User, workspace: Workspace) -> None:

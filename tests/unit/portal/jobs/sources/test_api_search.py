@@ -60,7 +60,7 @@ class Api:
         box = given.get("bbox", [-180, -90, 180, 90])
         west, _, east, _ = map(float, box.split(",") if isinstance(box, str) else box)
         below = (given.get("query") or {}).get("clouds", {}).get("lt", 10**6) if self.post else 10**6
-        return item["bbox"][0] <= east and item["bbox"][2] >= west and item["properties"]["clouds"] < below
+        return bool(item["bbox"][0] <= east and item["bbox"][2] >= west and item["properties"]["clouds"] < below)
 
     def _next(self, given: dict[str, Any]) -> dict[str, Any]:
         if self.post:

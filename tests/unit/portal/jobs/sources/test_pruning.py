@@ -73,9 +73,10 @@ def test_catalogues_below_another_collection_are_not_walked(site: Site) -> None:
 
 def test_properties(site: Site) -> None:
     site.pages["/catalog.json"] = catalog("root", [("item", f"{n}.json") for n in range(4)])
-    clouds = {0: 5, 1: 50, 2: None, 3: "many"}
+    clouds: dict[int, Any] = {0: 5, 1: 50, 2: None, 3: "many"}
     for number, cover in clouds.items():
-        site.pages[f"/{number}.json"] = scene(str(number), **{"eo:cloud_cover": cover, "cbers:path": number})
+        properties: dict[str, Any] = {"eo:cloud_cover": cover, "cbers:path": number}
+        site.pages[f"/{number}.json"] = scene(str(number), **properties)
     assert names(search(site, query={"eo:cloud_cover": {"lt": 20}})[0]) == ["0"]
     assert names(search(site, query={"eo:cloud_cover": {"gte": 5, "lte": 50}})[0]) == ["0", "1"]
     assert names(search(site, query={"cbers:path": 3})[0]) == ["3"]
