@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.db import transaction
 from django.utils import timezone
 
 from portal.clouds.services import account_handle
 from portal.gateways import aws_bulk
 from portal.jobs.models import Job, Phase
 from portal.jobs.services import outputs_delete
+from portal.notices.outbox import expiry_note
 from portal.pipelines.models import Run
 
 ANNOUNCED = timedelta(days=3)
@@ -28,7 +30,12 @@ def outputs_expire() -> int:
 
 
 def _announced(job: Job) -> None:
-    Job.objects.filter(pk=job.pk, expiry_told_at=None).update(expiry_told_at=timezone.now())
+    with transaction.atomic():
+        if not Job.objects.filter(pk=job.pk, expiry_told_at=None).update(expiry_told_at=timezone.now()):
+            return
+        if job.output_files and job.expires_at:
+            why = f"{job.output_files:,} files are kept until then; download them, or copy what you need."
+            expiry_note(run=job.run, at=job.expires_at, why=why)
 
 
 def outputs_clear(*, job_id: str) -> int:

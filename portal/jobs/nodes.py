@@ -19,7 +19,7 @@ from portal.jobs.phases import phase_enter
 from portal.pipelines.dispatch import AHEAD
 from portal.pipelines.models import OPEN, State, Step
 from portal.workspaces.models import Instance, Workspace
-from portal.workspaces.nodes import nodes_set
+from portal.workspaces.nodes import nodes_set, nodes_wake
 
 SWEEP = "portal.jobs.tasks.nodes_sweep"
 
@@ -70,6 +70,8 @@ def nodes_sweep(*, workspace_id: str = "") -> int:
         rows = rows.filter(pk=workspace_id)
     seen = 0
     for workspace in rows.exclude(state=Workspace.State.DESTROYED).select_related("cloud_account").distinct():
+        if Job.objects.filter(workspace=workspace, phase=Phase.STARTING, run__state__in=OPEN).exists():
+            nodes_wake(workspace=workspace)  # not for one that runs: then somebody has stopped it meanwhile
         nodes_set(workspace=workspace, count=wanted(workspace), busy=_busy(workspace))
         seen += 1
     return seen

@@ -26,6 +26,7 @@ from portal.pipelines.selectors import (
     with_steps,
 )
 from portal.schedules.selectors import schedule_of_run
+from portal.usage.selectors import run_cost
 from portal.web.ansi import ansi_html, ansi_plain
 from portal.web.job_shown import SLOW, job_behind
 from portal.web.live import Fragments
@@ -98,6 +99,7 @@ def run_shown(owner: User, run_id: str, step_id: str = "", execution: int | None
         "cancelling": run.cancel_requested_at is not None and not run.is_final,
         "outputs": _rows(outputs_of(step)),
         "over": run.is_final,
+        "cost": run_cost(run),
     }
 
 
@@ -123,6 +125,7 @@ def _pipeline_run_shown(owner: User, run: Run, step_id: str, execution: int | No
         "inputs": inputs_of(step),
         "outputs": _rows(outputs_of(step)),
         "over": step.is_final or past is not None,
+        "cost": run_cost(run),
         "pictures": Pictures(run, steps, chosen=step.pk),
     }
 

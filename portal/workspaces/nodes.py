@@ -33,8 +33,6 @@ def nodes_set(*, workspace: Workspace, count: int, busy: frozenset[str] = frozen
     ``busy`` are the ids of instances that work on something, whatever they last said. To be called again until it is
     true: Terraform takes its time, and so do the instances that are to leave.
     """
-    if workspace.state == Workspace.State.STOPPED and count:
-        return _started(workspace)
     if workspace.state not in _BUILT or workspace.active_run_id or workspace.stop_requested_at:
         return False
     if count < workspace.node_count:
@@ -51,12 +49,14 @@ def _there(workspace: Workspace) -> int:
     return len(workspace.outputs.get("instance_ids", []))
 
 
-def _started(workspace: Workspace) -> bool:
+def nodes_wake(*, workspace: Workspace) -> None:
+    """Start a workspace that is stopped, for what is to run in it."""
+    if workspace.state != Workspace.State.STOPPED:
+        return
     try:
         workspace_start(workspace=workspace)
     except Conflict as error:
-        logger.info("%s is not started for its jobs: %s", workspace.pk, error.message)
-    return False
+        logger.info("%s is not started yet: %s", workspace.pk, error.message)
 
 
 def _applied(workspace: Workspace, count: int, **fields: Any) -> bool:

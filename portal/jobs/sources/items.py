@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -13,14 +15,16 @@ from portal.jobs.sources.description import Box
 
 MOST_OF_ID: Final = 512
 MOST_OF_LINE: Final = 1024 * 1024
-_SCHEMES = frozenset({"http", "https", "s3"})
+_WHOLE = ("https://", "http://", "s3://")
+# Names below the folder that a document is in: nothing that leads up, out, or to a query.
+_PLAIN = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
 
 
 class NoItem(ValueError):
     """This is no item that a job could work on; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asset:
     """A file of an item: at an address, or under a key of the workspace's own bucket. ``size`` in bytes, if told."""
 
@@ -43,7 +47,7 @@ class Asset:
         return found if self.size is None else found | {"size": self.size}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Item:
     """What one line of a manifest says. ``bbox``: west, south, east, north; ``source``: the item's own address."""
 
@@ -204,7 +208,7 @@ def _assets(given: object, source: str, wanted: Sequence[str], requester_pays: b
         listed = told.get("roles")
         roles = tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
         href = joined(source, told["href"])
-        if (not wanted or name in wanted or not set(wanted).isdisjoint(roles)) and urlsplit(href).scheme in _SCHEMES:
+        if (not wanted or name in wanted or not set(wanted).isdisjoint(roles)) and href.startswith(_WHOLE):
             found[str(name)] = _asset(told, href, roles, requester_pays)
     return found
 
@@ -222,7 +226,23 @@ def _asset(told: Mapping[str, Any], href: str, roles: tuple[str, ...], requester
 
 
 def joined(base: str, href: str) -> str:
-    """An address relative to another; Python joins those of ``s3`` only when they look like ``http``."""
+    """An address relative to another. ``ValueError`` where it is none.
+
+    Most of what a walk does besides waiting would be Python's own joining, so what needs no thought is spared it.
+    """
+    if href.startswith(_WHOLE):
+        return href
+    plain = href.removeprefix("./")
+    return _folder(base) + plain if _PLAIN.fullmatch(plain) else _joined(base, href)
+
+
+@lru_cache(maxsize=4096)
+def _folder(base: str) -> str:
+    return _joined(base, "x")[:-1]
+
+
+def _joined(base: str, href: str) -> str:
+    """Python joins addresses of ``s3`` only when they look like ``http``."""
     if not base.startswith("s3:"):
         return urljoin(base, href)
     return href if urlsplit(href).scheme else "s3:" + urljoin("http:" + base[3:], href).removeprefix("http:")

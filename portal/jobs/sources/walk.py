@@ -11,7 +11,6 @@ import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urldefrag, urlsplit, urlunsplit
 
 from portal.gateways.web import Unread
 from portal.jobs.sources.description import Description
@@ -131,11 +130,11 @@ class Walk:
             self._report.failure(node.url, error.message)
         except Exception as error:
             self._error = error
-        finally:
-            node.done = True
-            if task := asyncio.current_task():
-                self._tasks.discard(task)
-            self._advance()
+        # A task that was cancelled does not come here: nobody waits for more.
+        node.done = True
+        if task := asyncio.current_task():
+            self._tasks.discard(task)
+        self._advance()
 
     def _take(self, node: _Node, document: Document) -> None:
         """What a document brings: items, or links to follow."""
@@ -213,6 +212,6 @@ def _links(document: Document, rels: frozenset[str]) -> list[tuple[str, str]]:
 
 def _place(url: str) -> int:
     """An address as a number that is the same for the same place; a million addresses would fill the memory."""
-    parts = urlsplit(urldefrag(url)[0])
-    host = parts.netloc.lower().removesuffix(_PORTS.get(parts.scheme, ":"))
-    return hash(urlunsplit((parts.scheme, host, parts.path or "/", parts.query, "")))
+    scheme, _, rest = url.partition("#")[0].partition("://")
+    host, _, path = rest.partition("/")
+    return hash((scheme, host.lower().removesuffix(_PORTS.get(scheme, ":")), path))

@@ -19,6 +19,8 @@ from portal.accounts.models import User
 from portal.core.errors import Conflict, Invalid
 from portal.jobs import archive, expiry, finding, services, work
 from portal.jobs.models import Job
+from portal.notices.content import body_of
+from portal.notices.models import Notice, Subscription
 from portal.pipelines.models import Run, Step
 from portal.workspaces.models import Workspace
 from tests.unit.portal.jobs.conftest import Agent, Found, ready_workspace, shard_end
@@ -165,8 +167,12 @@ def test_failed_shards_are_tried_again_alone(
 def test_outputs_are_announced_to_go_and_go(
     gathered: Job, workspace: Workspace, api: APIClient, django_capture_on_commit_callbacks: Any
 ) -> None:
+    Subscription.objects.create(owner=gathered.owner, name="Mail", channel="email", address="ada@example.org")
     Job.objects.update(expires_at=timezone.now() + timedelta(days=2))
-    assert expiry.outputs_expire() == 0
+    assert expiry.outputs_expire() == expiry.outputs_expire() == 0
+    notice = Notice.objects.get(kind="expiry")
+    assert "The outputs of blur the sky will be deleted on" in notice.subject
+    assert "4 files" in body_of(notice)["data"]["why"]
     gathered.refresh_from_db()
     assert gathered.expiry_told_at is not None
     Job.objects.update(expires_at=timezone.now() - timedelta(seconds=1))

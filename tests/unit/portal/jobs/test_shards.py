@@ -45,12 +45,12 @@ def test_a_job_is_searched_split_and_handed_out(split: Make, workspace: Workspac
     assert hashlib.sha256(text).hexdigest() == job.manifest_sha256
     assert [step.name for step in steps(job)] == ["shard 1", "shard 2", "shard 3"]
     assert {step.lane for step in steps(job)} == {step.pk for step in steps(job)}
-    tasks = queued_tasks(workspace)
+    tasks: list[Any] = queued_tasks(workspace)
     assert len(tasks) == 3
     for number, task in enumerate(sorted(tasks, key=lambda task: task.name), 1):
-        data = task.data  # type: ignore[union-attr]
+        data = task.data
         assert json.loads(text[data.offset : data.offset + data.length])["id"] == f"scene-{number}"
-        assert task.environment == {  # type: ignore[union-attr]
+        assert task.environment == {
             "A": "1",
             "ORCA_SHARD": str(number),
             "ORCA_SHARDS": "3",
@@ -104,7 +104,8 @@ def test_killed_while_splitting_no_shard_is_missing_or_double(
 ) -> None:
     sky[:] = [Found(f"scene-{number}") for number in range(23)]
     monkeypatch.setattr(shards, "LOT", 5)
-    added, killed = shards._added, []
+    added = shards._added
+    killed: list[str] = []
 
     def dying(job: Job, lot: Any) -> None:
         added(job, lot)

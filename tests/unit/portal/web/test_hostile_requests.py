@@ -123,6 +123,7 @@ def ours(owner: User, cloud_account: CloudAccount) -> dict[str, str]:
         "notification_id": told.pk,
         "delivery_id": notice.pk,
         "account_id": linked.pk,
+        "month": f"{timezone.now():%Y-%m}",
         "secret_name": Secret.objects.create(workspace=workspace, name="API_KEY", changed_at=timezone.now()).name,
         "workspace_id": workspace.pk,
         "script_id": script.pk,
