@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
+from portal.gateways import aws_catalogue
 from portal.jobs.sources.description import Box
 
 MOST_OF_ID: Final = 512
@@ -228,13 +229,14 @@ def _assets(given: object, source: str, wanted: Sequence[str], requester_pays: b
 
 def _asset(told: Mapping[str, Any], href: str, roles: tuple[str, ...], requester_pays: bool) -> Asset:
     size = told.get("file:size", told.get("size"))
+    paid = aws_catalogue.place(href) if requester_pays else None
     return Asset(
-        href=href,
+        href=paid.url if paid else href,
         type=str(told.get("type") or ""),
         title=str(told.get("title") or ""),
         roles=roles,
         size=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
-        requester_pays=requester_pays and href.startswith("s3:"),
+        requester_pays=paid is not None,
     )
 
 
