@@ -33,7 +33,7 @@ RECIPES: Final = {
     ),
     "orca/shell": f"FROM {DEBIAN}\n",
 }
-"""Orca's own images, for instances that nobody has given them to (``scripts/images`` does where there is no network)."""
+"""Orca's own images, for instances that nobody gave them to; ``scripts/images`` does, without a network."""
 MAX_DOCKERFILE: Final = 256 * 1024
 MOST_VOLUMES: Final = 20
 KEPT: Final = 40
