@@ -81,9 +81,9 @@ def test_what_is_typed_is_what_is_submitted(browser: Client, owner: User, typed:
 
 
 def test_each_kind_of_data_takes_its_own_fields(owner: User, typed: dict[str, Any]) -> None:
-    bucket = submission(owner, typed, kind="bucket", prefix="files/in/", pattern="*.tif")
+    bucket = submission(owner, typed, kind="bucket", key_prefix="files/in/", pattern="*.tif")
     assert bucket["data"] == {"kind": "bucket", "prefix": "files/in/", "pattern": "*.tif", "limit": 500}
-    foreign = submission(owner, typed, kind="bucket", prefix="s3://open/scenes/", requester_pays="on")
+    foreign = submission(owner, typed, kind="bucket", key_prefix="s3://open/scenes/", requester_pays="on")
     assert foreign["data"]["url"] == "s3://open/scenes/"
     assert foreign["data"]["requester_pays"] is True
     urls = submission(owner, typed, kind="urls", urls="https://a.org/1\n\n https://a.org/2 ")
@@ -139,7 +139,7 @@ def test_a_box_that_is_upside_down_is_said_at_the_box(browser: Client, typed: di
     [
         ("data.bbox.1", "stac", "west"),
         ("data.time.1", "stac", "until"),
-        ("data.url", "bucket", "prefix"),
+        ("data.url", "bucket", "key_prefix"),
         ("data.query.eo:cloud_cover.lte", "stac", "query"),
         ("limits.seconds", "stac", "seconds"),
         ("shards.most_mb", "stac", "most_mb"),
