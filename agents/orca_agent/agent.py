@@ -21,6 +21,8 @@ from agents.orca_agent.orders import Desired, Release
 from agents.orca_agent.parts import Parts
 from agents.orca_agent.settings import CONTROL_KEY, Place, Settings
 from agents.orca_agent.steps import kernel
+from agents.orca_agent.steps.container import Containers
+from agents.orca_agent.steps.engine import socket_path
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,8 @@ class Agent:
         kernel.permit_priority()
         kernel.take_priority()
         journal = Journal(layout.journal)
+        containers = Containers(lambda: socket_path(self._environment, layout.root), layout)
+        containers.clean_up()
         leftovers = recovery.end_leftovers(journal, layout)
         cloud = Cloud.of_environment(place.region, place.bucket, self._environment)
         bucket = cloud.bucket()
@@ -81,6 +85,7 @@ class Agent:
             settings=settings,
             journal=journal,
             environment=self._environment,
+            containers=containers,
         )
         recovery.return_messages(leftovers, journal, parts.tasks, parts.ended, parts.reporter.emit)
         parts.start(self._version, lambda desired: self._apply(parts, desired))

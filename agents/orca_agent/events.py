@@ -53,6 +53,9 @@ class Reason:
     SECRET_MISSING: Final = "secret_missing"  # noqa: S105
     TASK_INVALID: Final = "task_invalid"
     START_FAILED: Final = "start_failed"
+    CONTAINER_UNAVAILABLE: Final = "container_unavailable"
+    IMAGE_UNAVAILABLE: Final = "image_unavailable"
+    BUILD_FAILED: Final = "build_failed"
     CANCELLED: Final = "cancelled"
     AGENT_FAILED: Final = "agent_failed"
 

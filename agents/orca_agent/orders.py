@@ -267,6 +267,7 @@ class Release:
 class Desired:
     """``control/desired.json``: what the portal wants of every instance, whatever was before.
 
+    ``lease``: an idle instance that sees no new generation for so many seconds shuts itself down; 0 is for a day.
     ``leaving`` are the ids of those that take nothing new: they go away as soon as they are idle.
     """
 
@@ -276,6 +277,7 @@ class Desired:
     draining: bool = False
     leaving: Tuple[str, ...] = ()
     agent: Optional[Release] = None
+    lease: int = 0
 
 
 def desired_body(desired: Desired) -> bytes:
@@ -293,6 +295,7 @@ def parse_desired(body: str | bytes) -> Desired:
         draining=fields.flag("draining", default=False),
         leaving=fields.texts("leaving", limit=1_000, length=32),
         agent=_release(fields.child("agent")) if fields.has("agent") else None,
+        lease=fields.integer("lease", high=10 * 366 * 86_400, default=0),
     )
 
 

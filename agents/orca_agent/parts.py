@@ -18,6 +18,7 @@ from agents.orca_agent.intake import Intake
 from agents.orca_agent.journal import Journal
 from agents.orca_agent.keeper import Keeper
 from agents.orca_agent.layout import Layout
+from agents.orca_agent.lease import Lease
 from agents.orca_agent.orders import Desired
 from agents.orca_agent.protocol import sign_payload
 from agents.orca_agent.reporter import Reporter
@@ -25,6 +26,8 @@ from agents.orca_agent.settings import Settings, passed_on
 from agents.orca_agent.spool import Spool
 from agents.orca_agent.steps.bundle import BundleStore
 from agents.orca_agent.steps.command import base_environment
+from agents.orca_agent.steps.container import Containers
+from agents.orca_agent.steps.container_registry import Registry
 from agents.orca_agent.steps.environments import EnvironmentStore
 from agents.orca_agent.steps.runner import Surroundings
 from agents.orca_agent.steps.secret_values import SecretValues
@@ -50,6 +53,7 @@ class Parts:
         settings: Settings,
         journal: Journal,
         environment: Mapping[str, str],
+        containers: Containers,
     ) -> None:
         self._layout = layout
         self._account = account
@@ -69,6 +73,8 @@ class Parts:
         self.warm = WarmServer(account, base_environment(account, {}))
         environments = EnvironmentStore(layout.environments, account)
         environments.remove_unfinished()
+        if settings.registry:
+            containers.registry = Registry(settings.registry, cloud.registry().get)
         self.ended = Ended(layout.journal)
         around = Surroundings(
             layout=layout,
@@ -79,6 +85,7 @@ class Parts:
             secrets=SecretValues(cloud.secrets(settings.workspace)),
             bundles=BundleStore(layout.bundles, self.bucket),
             environments=environments,
+            containers=containers,
             warm=self.warm,
             emit=self.reporter.emit,
             ended=self.ended,
@@ -89,7 +96,8 @@ class Parts:
         self.work = Work(around, self.tasks, journal, workspace=settings.workspace, changed=self.reporter.beat)
         polled = cloud.queue(settings.tasks_queue, cloud.polling)
         self.intake = Intake(polled, self.work, cloud.polling.abort)
-        self.keeper = Keeper(self.work, layout, self.warm)
+        self.lease = Lease(lambda: self.work.idle)
+        self.keeper = Keeper(self.work, layout, self.warm, look=self.lease.look)
 
     def start(self, version: str, apply: Callable[[Desired], object]) -> None:
         self.reporter.emit(self._instance.registered(self._layout, self._settings.slots, version))
@@ -102,6 +110,7 @@ class Parts:
 
     def apply(self, desired: Desired) -> None:
         """Bring keys, cancellations and draining in line. Raises ``OSError``."""
+        self.lease.renew(desired.generation, desired.lease)
         self.work.cancel(frozenset(desired.cancelled))
         if desired.draining or self._instance.id in desired.leaving:
             self.work.stop_accepting()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.urls import path
-from django_filters import CharFilter, ChoiceFilter, FilterSet
+from django_filters import CharFilter, ChoiceFilter, FilterSet, NumberFilter
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import generics, serializers, status
@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from portal.accounts.current import current_user
 from portal.core.api import CursorPages
-from portal.core.errors import Invalid
+from portal.core.errors import Conflict, Invalid
 from portal.core.idempotency import idempotent
 from portal.core.requests import JsonParser
 from portal.jobs import money, preview, selectors, services, submission
@@ -188,6 +188,14 @@ class JobFilter(FilterSet):  # type: ignore[misc]  # django-filter has no types
         fields = ("phase",)
 
 
+class ShardFilter(FilterSet):  # type: ignore[misc]
+    number = NumberFilter(field_name="position", help_text="The shard with this number, and its twin if it has one.")
+
+    class Meta:
+        model = Step
+        fields = ("state", "superseded")
+
+
 class ShardPages(CursorPages):
     """In the order of the shards."""
 
@@ -245,6 +253,25 @@ class JobPreview(APIView):
         return Response(PreviewOut(found).data)
 
 
+class JobErrorsOut(serializers.Serializer[Any]):
+    errors = serializers.DictField(  # type: ignore[assignment]  # shadows what nobody reads of an answer
+        child=serializers.CharField(), help_text="By field; empty, if it is good."
+    )
+
+
+class JobValidate(APIView):
+    parser_classes = (JsonParser,)
+
+    @extend_schema(request=OpenApiTypes.OBJECT, responses=JobErrorsOut)
+    def post(self, request: Request) -> Response:
+        """What is wrong with a job, field by field. Saves nothing, and looks for no data."""
+        try:
+            submission.submission_check(owner=current_user(request), submission=_submitted(request))
+        except (Invalid, Conflict) as error:
+            return Response({"errors": error.fields or {"": error.message}})
+        return Response({"errors": {}})
+
+
 class JobView(APIView):
     @extend_schema(responses=JobOut)
     def get(self, request: Request, job_id: str) -> Response:
@@ -257,7 +284,7 @@ class JobShards(generics.ListAPIView[Step]):
 
     serializer_class = ShardOut
     pagination_class = ShardPages
-    filterset_fields = ("state", "superseded")
+    filterset_class = ShardFilter
 
     def get_queryset(self) -> Any:
         if getattr(self, "swagger_fake_view", False):
@@ -314,6 +341,7 @@ urlpatterns = [
     path("jobs/", JobList.as_view(), name="api_jobs"),
     path("jobs/schema/", JobSchema.as_view(), name="api_job_schema"),
     path("jobs/preview/", JobPreview.as_view(), name="api_job_preview"),
+    path("jobs/validate/", JobValidate.as_view(), name="api_job_validate"),
     path(_one, JobView.as_view(), name="api_job"),
     path(_one + "shards/", JobShards.as_view(), name="api_job_shards"),
     path(_one + "cancel/", JobCancel.as_view(), name="api_job_cancel"),

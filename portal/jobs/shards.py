@@ -25,7 +25,7 @@ LOT = 500
 
 
 def job_split(job: Job) -> None:
-    """Make the shards that are not there yet, and let them begin. Raises ``CloudFault``, ``LimitReached``, ``Lost``."""
+    """Make the shards that are missing, and let them begin. Raises ``CloudFault``, ``LimitReached``, ``Lost``."""
     watch = Watch(job)
     made = Step.objects.filter(run=job.run_id).aggregate(last=Max("position"))["last"] or 0
     earlier = _earlier(job)

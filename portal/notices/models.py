@@ -22,11 +22,12 @@ class Kind(models.TextChoices):
     FAILURE = "failure", "it failed"
     LATE = "late", "it is late"
     DID_NOT_RUN = "did_not_run", "it did not run"
+    BUDGET = "budget", "money runs out"
     EXPIRY = "expiry", "its outputs will be deleted"
     TEST = "test", "a test"
 
 
-ASKED_FOR = (Kind.SUCCESS, Kind.FAILURE, Kind.LATE, Kind.DID_NOT_RUN)
+ASKED_FOR = (Kind.SUCCESS, Kind.FAILURE, Kind.LATE, Kind.DID_NOT_RUN, Kind.BUDGET)
 
 
 class Subscription(Identified):
@@ -47,6 +48,7 @@ class Subscription(Identified):
     on_failure = models.BooleanField(default=True)
     on_late = models.BooleanField(default=False)
     on_did_not_run = models.BooleanField(default=False)
+    on_budget = models.BooleanField(default=False)
     late_minutes = models.PositiveIntegerField(default=60)
     silent_hours = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: only slots of schedules count.")
     enabled = models.BooleanField(default=True)

@@ -27,6 +27,7 @@ from portal.clouds.services import account_handle
 from portal.core.errors import CloudFault
 from portal.core.live import publish_on_commit
 from portal.gateways import aws_queue, aws_storage
+from portal.pipelines.attempts import attempt_of, attempts_tell
 from portal.pipelines.inputs import inputs_of
 from portal.pipelines.models import OPEN, Outbox, Run, State, Step
 from portal.workspaces.models import Instance, Workspace
@@ -360,8 +361,11 @@ def outbox_sweep() -> int:
 
 def step_return(*, step: Step) -> bool:
     """Put a released step back into the backlog, to be handed out anew."""
+    attempt = attempt_of(step)
     again = Step.objects.filter(pk=step.pk, state__in=[State.QUEUED, State.RUNNING], attempt=step.attempt)
-    if again.update(state=State.QUEUED, released_at=None, started_at=None, instance_id="", seen_at=None):
+    with transaction.atomic():
+        if not again.update(state=State.QUEUED, released_at=None, started_at=None, instance_id="", seen_at=None):
+            return False
+        attempts_tell([attempt])
         publish_on_commit(f"run:{step.run_id}")
-        return True
-    return False
+    return True

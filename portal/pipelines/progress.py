@@ -22,6 +22,7 @@ from portal.pipelines import dispatch
 from portal.pipelines.events import run_ended, runs_settling
 from portal.pipelines.inputs import lacking
 from portal.pipelines.models import FINAL, OPEN, TRANSITIONS, Pipeline, Run, State, Step
+from portal.pipelines.spending import is_spent, spent_end
 from portal.workspaces.control import control_changed
 
 # Of the states that a run's steps have ended in, the one that tells most is the run's.
@@ -30,7 +31,20 @@ _ILL = FINAL - {State.SUCCEEDED, State.SKIPPED}
 _NO_HOPE = FINAL - {State.SUCCEEDED}
 _TRIED_AGAIN = frozenset({State.FAILED, State.TIMED_OUT, State.LOST})
 _LONGEST_BACKOFF = timedelta(hours=1)
-_OF_RUN = ("name", "state", "owner_id", "workspace_id", "pipeline_id", "on_failure", "held", "cancel_requested_at")
+_OF_RUN = (
+    "name",
+    "state",
+    "owner_id",
+    "workspace_id",
+    "pipeline_id",
+    "on_failure",
+    "held",
+    "cancel_requested_at",
+    "at_once",
+    "cost_limit",
+    "cost_of_step",
+    "cost_spent",
+)
 _OF_STEP = ("run_id", "key", "needs", "inputs", "state", "released_at", "retry_at", "workspace_id")
 
 
@@ -53,6 +67,8 @@ def runs_settle(*, run_ids: Sequence[str]) -> None:
         if (State.WAITING in found or stops) and _advanced(run):
             found = _counted([run.pk])[run.pk]
             topics.append(f"run:{run.pk}")
+        if found.keys() & {State.QUEUED, State.WAITING} and is_spent(run) and spent_end(run):
+            found = _counted([run.pk])[run.pk]
         if _settled(run, found):
             topics += [f"run:{run.pk}", f"owner:{run.owner_id}"]
             if run.is_final:

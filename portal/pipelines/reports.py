@@ -17,6 +17,7 @@ from django.utils import timezone
 from agents.orca_agent import protocol
 from portal.core.live import publish_on_commit
 from portal.pipelines import dispatch
+from portal.pipelines.attempts import Attempt, attempt_of, attempts_tell
 from portal.pipelines.models import OPEN, TRANSITIONS, LogChunk, SeenEvent, State, Step
 from portal.pipelines.progress import retry_of, retry_when_due, runs_settle
 from portal.workspaces import instances
@@ -151,6 +152,7 @@ class _Book:
         self._entries = entries
         self._chunks: list[LogChunk] = []
         self._registered: set[str] = set()
+        self._attempts: list[Attempt | None] = []
         self._now = timezone.now()
         self._handlers: Mapping[type, Callable[[Report, Any], None]] = {
             protocol.StepLog: self._log,
@@ -219,6 +221,7 @@ class _Book:
         if entry is None or entry.now("state") not in OPEN or self._is_past(entry, event):
             return
         self._executed(entry, event.boot_id, event.started_at)
+        self._attempts.append(self._ended(report, entry, event))
         again = retry_of(entry.step, event)
         if again is not None:
             entry.move(State.WAITING, **again, **_UNBEGUN, tries=[*entry.step.tries, _try(report, entry, event)])
@@ -243,6 +246,18 @@ class _Book:
             outputs=[asdict(output) for output in event.outputs],
             outputs_truncated=event.outputs_truncated,
             image=event.image,
+            bytes_in=event.bytes_in,
+            bytes_out=event.bytes_out,
+        )
+
+    def _ended(self, report: Report, entry: _Entry, event: protocol.StepFinished) -> Attempt | None:
+        return attempt_of(
+            entry.step,
+            attempt=event.attempt,
+            execution=entry.now("executions"),
+            instance_id=report.instance_id,
+            started_at=instances.instant(event.started_at),
+            finished_at=instances.instant(event.finished_at),
             bytes_in=event.bytes_in,
             bytes_out=event.bytes_out,
         )
@@ -282,7 +297,10 @@ class _Book:
         for step_id in event.returned:
             entry = self._entries.get(step_id)
             if entry is not None and entry.step.workspace_id == report.workspace.pk:
-                entry.move(State.QUEUED, among=[State.RUNNING], started_at=None, instance_id="")
+                begun = {name: entry.now(name) for name in ("started_at", "instance_id")}
+                if entry.move(State.QUEUED, among=[State.RUNNING], started_at=None, instance_id=""):
+                    at, execution = instances.instant(event.at), entry.now("executions")
+                    self._attempts.append(attempt_of(entry.step, **begun, execution=execution, finished_at=at))
 
     def frees(self, workspace: Workspace) -> bool:
         """Whether an instance of the workspace has slots that nobody knew of."""
@@ -310,6 +328,7 @@ class _Book:
                 topics.append(f"owner:{entry.owner_id}")
                 if state not in OPEN:
                     ended[step.workspace_id] = ended.get(step.workspace_id, 0) + 1
+        attempts_tell(self._attempts)
         runs_settle(run_ids=sorted(settled))
         if topics:
             publish_on_commit(*topics)

@@ -10,7 +10,15 @@ from scripts.orca.paths import PYTHON, ROOT
 from scripts.orca.run.options import parse as parse_run
 from scripts.orca.setup import Purpose, set_up
 
-_COMMANDS: dict[str, Purpose] = {"run": "run", "test": "test", "check": "check", "mariadb": "mariadb", "bench": "run"}
+_COMMANDS: dict[str, Purpose] = {
+    "run": "run",
+    "test": "test",
+    "check": "check",
+    "mariadb": "mariadb",
+    "bench": "run",
+    "engine": "engine",
+    "images": "images",
+}
 
 
 def prepare(command: str, rest: list[str]) -> int:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.server
 import json
 import os
 import threading
 import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from agents.orca_agent.protocol import Data, Desired, StepFinished, Task
+from agents.orca_agent.protocol import Data, Desired, Script, StepFinished, Task
+from scripts.orca.demo.scenes import catalogue_make
+from scripts.orca.demo.site import served
+from scripts.orca.paths import ROOT
 from tests.fixtures.cloud import wait_until
 
 if TYPE_CHECKING:
@@ -114,13 +119,13 @@ def site() -> Iterator[str]:
         thread.join()
 
 
-def shard(cloud: MotoCloud, *items: dict[str, Any], program: str = TREE) -> Task:
+def shard(cloud: MotoCloud, *items: dict[str, Any], program: Script | str = TREE, **more: Any) -> Task:
     """Run a shard whose lines stand in the middle of a job's."""
     lines = "".join(json.dumps(item) + "\n" for item in items).encode()
     key = f"jobs/{time.monotonic_ns()}/items.jsonl"
     cloud.s3.put_object(Bucket=cloud.bucket, Key=key, Body=b'{"id": "before"}\n' + lines + b'{"id": "after"}\n')
     given = Data(key, len(b'{"id": "before"}\n'), len(lines), len(items))
-    return cloud.run(program, data=given, environment={"ORCA_SHARD": "17"})
+    return cloud.run(program, data=given, environment={"ORCA_SHARD": "17"}, **more)
 
 
 def item(name: str, **assets: str) -> dict[str, Any]:
@@ -185,8 +190,6 @@ def test_a_program_can_read_its_items_and_not_change_them(shared_agent: Shared, 
 
 
 def test_a_large_asset_comes_whole_and_is_counted(shared_agent: Shared, site: str) -> None:
-    import hashlib
-
     cloud, events, _ = shared_agent
     program = (
         "import hashlib, os\n"
@@ -237,3 +240,25 @@ def test_a_step_without_items_is_told_of_no_folder(shared_agent: Shared) -> None
     task = cloud.run("import os; print(os.environ.get('ORCA_INPUT'))")
     assert events.finished(task).state == "succeeded"
     assert events.text(task) == ["None"]
+
+
+def test_the_cbers_example_runs_over_a_shard_of_the_small_sky(shared_agent: Shared, tmp_path: Path) -> None:
+    cloud, events, _ = shared_agent
+    with served(tmp_path) as sky:
+        made = catalogue_make(
+            tmp_path, paths=(150,), rows=(100,), dates=(date(2019, 1, 1), date(2019, 1, 27)), base_url=sky.url
+        )
+        items = [{**item, "assets": {"thumbnail": item["assets"]["thumbnail"]}} for item in made.items]
+        files = {path.name: path.read_bytes() for path in (ROOT / "examples/cbers").iterdir() if path.is_file()}
+        script = cloud.script(files, entrypoint="shrink.py", requirements="requirements.txt")
+        task = shard(cloud, *items, program=script, arguments=("--width", "100"))
+        finished = events.finished(task, 120)
+    assert finished.state == "succeeded", (finished, events.lines(task))
+    scenes = [item["id"] for item in made.items]
+    assert [output.path for output in finished.outputs] == [
+        f"{scene}/{scene.removesuffix('_L2')}-small.jpg" for scene in scenes
+    ]
+    assert finished.bytes_out == sum(output.size for output in finished.outputs)
+    thumbnails = sum(path.stat().st_size for path in tmp_path.rglob("CBERS*.jpg"))
+    assert finished.bytes_in > thumbnails
+    assert f"{scenes[0]} ({made.items[0]['properties']['datetime']}): " in "\n".join(events.text(task))

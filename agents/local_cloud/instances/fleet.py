@@ -20,6 +20,8 @@ from agents.local_cloud.access.sessions import Session, Sessions
 from agents.local_cloud.accounts import PARTITION
 from agents.local_cloud.instances import surroundings
 from agents.local_cloud.instances.addresses import Addresses, Place
+from agents.local_cloud.instances.engine import EngineDoor, find_engine
+from agents.local_cloud.instances.engine_rules import Folders
 from agents.local_cloud.instances.machine import Boot, Machine
 from agents.local_cloud.instances.metadata import CREDENTIAL_SECONDS, Facts, Metadata
 from agents.local_cloud.instances.root_folder import RootFolder
@@ -27,6 +29,8 @@ from agents.local_cloud.instances.sandbox import PATH, Tools
 
 STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 
+
+NO_ENGINE = "no Docker engine that instances could use on this machine: steps in containers will fail"
 
 #: How long EC2 shows a terminated instance.
 FORGET_SECONDS = 3600.0
@@ -151,11 +155,31 @@ class Fleet:
         environment = self._environment(instance_id, place, metadata.endpoint, instance.region_name)
         self._environments[instance_id] = environment
 
+        folder = RootFolder(self._data / "instances" / instance_id, place, self.tools.as_root)
+        door = self._open_engine(instance_id, folder)
+
         def close() -> None:
             self._doors.close(instance_id)
             metadata.close()
+            if door is not None:
+                door.close()
+                folder.forget()
 
-        return Boot(user_data, environment, close)
+        return Boot(user_data, environment, close, () if door else (NO_ENGINE,))
+
+    def _open_engine(self, instance_id: str, folder: RootFolder) -> EngineDoor | None:
+        """The instance's view of this machine's Docker engine, where one answers.
+
+        For an ordinary user's cloud there is none: root of an instance is then the same user as its ``analyst``, who
+        must not reach it.
+        """
+        shutil.rmtree(folder.engine, ignore_errors=True)
+        engine = find_engine(os.environ) if self.tools.as_root and self.tools.bwrap else ""
+        if not engine:
+            return None
+        folder.forget()
+        folder.memory.mkdir(mode=0o711)
+        return EngineDoor(instance_id, engine, folder.engine, Folders(folder.container_folders))
 
     def booted(self, instance_id: str) -> None:
         """See ``machine.Owner``."""

@@ -35,6 +35,7 @@ class Boot:
     user_data: bytes
     environment: Mapping[str, str]
     close: Callable[[], None]
+    remarks: tuple[str, ...] = ()
 
 
 class Owner(Protocol):
@@ -125,6 +126,8 @@ class Machine:
         self.console.say(f"booting {self.instance_id} at {self.folder.place.address}")
         if self._tools.bwrap is None:
             self.console.say("WARNING: no bwrap on this machine: this instance is a plain process, not isolated")
+        for remark in boot.remarks:
+            self.console.say(remark)
         self.folder.prepare(boot.user_data, boot.environment)
         if not boot.user_data.startswith(b"#!"):
             self.console.say("there is no user data that starts with #!: nothing is run")

@@ -39,6 +39,7 @@ FOLDERS = {
     "var/tmp": 0o1777,
 }
 
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 USER = "analyst"
 USER_DATA = "var/lib/cloud/instance/user-data"
 
@@ -70,6 +71,21 @@ class RootFolder:
     def home(self) -> Path:
         """The home of ``analyst``, on this machine's side."""
         return self.root / "home" / USER
+
+    @property
+    def engine(self) -> Path:
+        """Where the instance's view of this machine's Docker engine listens."""
+        return self.base / "engine"
+
+    @property
+    def memory(self) -> Path:
+        """What the instance sees as ``/run/orca``, where its containers may have to see it: no disk, where possible."""
+        return (SHARED_MEMORY if SHARED_MEMORY.is_dir() else self.base) / f"orca-{self.base.name}"
+
+    @property
+    def container_folders(self) -> dict[str, Path]:
+        """What of the instance its containers may see, and where that lies on this machine."""
+        return {"/var/lib/orca/work": self.root / "var/lib/orca/work", "/run/orca": self.memory}
 
     @property
     def host_key(self) -> Path:
@@ -134,6 +150,10 @@ class RootFolder:
             write_private(self.host_key, key.export_private_key().decode())
         return asyncssh.read_private_key(self.host_key).export_public_key().decode()
 
+    def forget(self) -> None:
+        """Drop what lies in memory: the instance is down."""
+        shutil.rmtree(self.memory, ignore_errors=True)
+
     def authorized_keys(self) -> str:
         """The keys that may log in now; empty if there are none."""
         return confined.read(self.root, f"home/{USER}/.ssh/authorized_keys").decode(errors="replace")
@@ -142,4 +162,5 @@ class RootFolder:
         """Remove everything but the console, which EC2 shows for a while after termination."""
         shutil.rmtree(self.root, ignore_errors=True)
         shutil.rmtree(self.temporary, ignore_errors=True)
+        self.forget()
         self.host_key.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.local_cloud.instances import surroundings
+from agents.local_cloud.instances.engine import SOCKET
 from agents.local_cloud.instances.root_folder import USER, USER_DATA, RootFolder
 
 #: What root inside of an instance may do: become ``analyst``, look after its files and its processes. No more.
@@ -87,6 +88,8 @@ def boot_command(
     command += ["--ro-bind-try", "/proc/sysrq-trigger", "/proc/sysrq-trigger"]
     command += ["--dev", "/dev", "--bind", str(folder.temporary), "/tmp", "--tmpfs", "/run"]  # noqa: S108
     command += ["--ro-bind", str(INSIDE), INSIDE_AT]
+    if (folder.engine / SOCKET).exists():
+        command += ["--bind", str(folder.engine / SOCKET), f"/run/{SOCKET}", "--bind", str(folder.memory), "/run/orca"]
     command += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", folder.place.hostname]
     command += ["--die-with-parent", "--as-pid-1", "--info-fd", str(reports.info), "--clearenv"]
     if not tools.as_root:

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Mapping, Optional, Protocol, Set, Tuple, Union
 from urllib.parse import urlsplit
@@ -182,7 +182,10 @@ class Transport:
                     _judge(line.connection.sock)
                 line.connection.request(method, line.prefix + target, body, dict(headers))
                 answer = line.connection.getresponse()
-                response = _read(answer, into, limit)
+                with ExitStack() as unread:
+                    unread.callback(answer.close)  # one that ends with its connection is not closed with that
+                    response = _read(answer, into, limit)
+                    unread.pop_all()
             except ConnectionError:
                 self._drop(line)
                 if line.reused and not self._aborted:

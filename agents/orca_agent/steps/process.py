@@ -10,7 +10,7 @@ import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Final, Mapping, Optional, Protocol, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Final, Mapping, Optional, Protocol, Sequence, Set, Tuple
 
 from agents.orca_agent.account import Account
 
@@ -79,7 +79,8 @@ class WarmStarter(Protocol):
 class StepProcess:
     """A warden and the step below it. Read ``out``, ``err`` and `hear` until the ending, then `close`.
 
-    The warden is a process of its own (``warden``), or one that ``lender`` has lent.
+    The warden is a process of its own (``warden``), one that ``lender`` has lent, or a thread that watches over a
+    container: then there is no ``pid``, and ``after`` waits for its end.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class StepProcess:
         *,
         warden: Optional[subprocess.Popen[bytes]] = None,
         lender: Optional[WarmStarter] = None,
+        after: Callable[[], object] = lambda: None,
     ) -> None:
         self.channel = channel
         self.out = out
@@ -100,6 +102,7 @@ class StepProcess:
         self.ending: Optional[Ending] = None
         self._warden = warden
         self._lender = lender
+        self._after = after
         if warden is not None:
             live.add(warden.pid)
         self._received = b""
@@ -166,6 +169,7 @@ class StepProcess:
             self.channel.close()
         os.close(self.out)
         os.close(self.err)
+        self._after()
         if self._warden is not None:
             try:
                 self._warden.wait(5)

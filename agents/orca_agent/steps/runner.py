@@ -9,6 +9,7 @@ import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Callable, ContextManager, Final, List, Mapping, Optional, Sequence, Tuple
 
@@ -27,17 +28,17 @@ from agents.orca_agent.events import (
 )
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.layout import Layout
-from agents.orca_agent.orders import Task
-from agents.orca_agent.steps import bundle, command, data, environments, inputs, outputs
+from agents.orca_agent.orders import Container, Task
+from agents.orca_agent.steps import arrivals, bundle, command, container, environments, outputs
+from agents.orca_agent.steps.container_image import Site
 from agents.orca_agent.steps.control import GRACE, HANDED_BACK, StepControl
 from agents.orca_agent.steps.failure import StepFailed, StepStopped
 from agents.orca_agent.steps.log import StepLogger
-from agents.orca_agent.steps.process import Ending, Order, WarmStarter, start
+from agents.orca_agent.steps.process import Ending, Order, StepProcess, WarmStarter, start
 from agents.orca_agent.steps.pump import Sink, Tail, pump
 from agents.orca_agent.steps.result import report, result_prefix
 from agents.orca_agent.steps.secret_values import SecretValues, write_files
 from agents.orca_agent.steps.traffic import Traffic
-from agents.orca_agent.steps.transfer import Fetched
 from agents.orca_agent.steps.verdict import STOPPED, Verdict, judge, may_be_shutdown
 
 log = logging.getLogger(__name__)
@@ -48,11 +49,11 @@ SPARE_PROCESSES: Final = 128
 BUILD_SECONDS: Final = 1_800.0
 WARDEN_LATE: Final = 60.0
 SMALL_LOG: Final = 16 * 1024
-WORTH_A_LINE: Final = 1.0
-"""Seconds that fetching inputs may take before the log says how many there were."""
 
 Started = Callable[[int, int, int], object]
 """Told of a warden's process id and start time, and of the session of what it started."""
+
+Starter = Callable[[Order], StepProcess]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Surroundings:
     secrets: SecretValues
     bundles: bundle.BundleStore
     environments: environments.EnvironmentStore
+    containers: container.Containers
     warm: Optional[WarmStarter]
     emit: Callable[[Event], object]
     ended: Ended
@@ -98,7 +100,12 @@ class _StepRun:
         self.script = folder / "script"
         self.log_file = log_file
         self.log = StepLogger(task, log_file, around.emit, around.boot_id)
+        self.account = around.account
         self.base = command.base_environment(around.account, around.passed_on)
+        self.image = ""
+        if task.container is not None:
+            self.account = container.account_in_containers(around.account)
+            self.base = container.BASE
         self.prefix = result_prefix(task.run, task.step, task.attempt)
         self.ending = Ending()
         self.traffic = Traffic()
@@ -135,6 +142,7 @@ class _StepRun:
             boot_id=self.around.boot_id,
             bytes_in=self.traffic.came,
             bytes_out=self.traffic.went,
+            image=self.image,
         )
         return report(self.around.ended, self.around.emit, finished)
 
@@ -143,9 +151,9 @@ class _StepRun:
         try:
             with ExitStack() as held:
                 environment = self._environment_of_step()
-                argv, warm = self._prepare(held)
+                argv, starter = self._prepare(held)
                 order = self._order(argv, environment, self.task.limits.seconds)
-                self.ending = self._execute(order, self.log, ("out", "err"), warm, started)
+                self.ending = self._execute(order, self.log, ("out", "err"), starter, started)
             return judge(self.ending, self.task.limits, self.control.reason)
         except StepStopped:
             return STOPPED.get(self.control.reason, STOPPED[Reason.CANCELLED])
@@ -165,43 +173,25 @@ class _StepRun:
         if values:
             self.log.hide(values.values())
             files = self.around.layout.secrets / self.folder.name
-            write_files(values, files, self.around.account)
+            write_files(values, files, self.account)
             environment["ORCA_SECRETS"] = str(files)
         return environment
 
     def _fetch_inputs(self) -> None:
-        """What earlier steps have left, and the items of a shard."""
-        folder = self._readable_folder("inputs")
-        began = time.monotonic()
-        done: List[Fetched] = []
-        room, check, count = self._room_for_inputs, self.control.check, self.traffic.comes
-        bucket, links = self.around.bucket, self.around.links
-        if self.task.inputs:
-            done += [inputs.fetch(self.task.inputs, folder, bucket, links, room=room(), check=check, count=count)]
-        if self.task.data is not None:
-            items = self._readable_folder(command.INPUT)
-            done += [
-                data.fetch(
-                    self.task.data, items, bucket, links, room=room(), check=check, count=count, say=self.log.say
-                )
-            ]
-        took = time.monotonic() - began
-        if took > WORTH_A_LINE:
-            files, size = sum(one.files for one in done), sum(one.bytes for one in done) / MB
-            self.log.say(f"Fetched its inputs in {took:.1f} s: {files} files, {size:.1f} MB.")
+        arrivals.fetch(
+            self.task,
+            self.folder,
+            self.around.bucket,
+            self.around.links,
+            reserve=DISK_RESERVE_MB * MB,
+            check=self.control.check,
+            count=self.traffic.comes,
+            say=self.log.say,
+        )
 
-    def _readable_folder(self, name: str) -> Path:
-        folder = self.folder / name
-        folder.mkdir()
-        folder.chmod(0o755)
-        return folder
-
-    def _room_for_inputs(self) -> int:
-        return shutil.disk_usage(self.folder).free - DISK_RESERVE_MB * MB
-
-    def _prepare(self, held: ExitStack) -> Tuple[List[str], Optional[WarmStarter]]:
-        """Everything that the program needs; what it is, and the warm interpreter if it may start there."""
-        task, account = self.task, self.around.account
+    def _prepare(self, held: ExitStack) -> Tuple[List[str], Starter]:
+        """Everything that the program needs; what it is, and what starts it."""
+        task, account = self.task, self.account
         self.control.check()
         packed = self.around.bundles.fetch(task.script, self.traffic.comes)
         self.control.check()
@@ -210,17 +200,38 @@ class _StepRun:
         for folder in (self.script / "output", self.folder / "tmp"):
             folder.mkdir(exist_ok=True)
         self._fetch_inputs()
-        argv = command.arguments(task, self.script)
-        warm = self.around.warm if command.may_start_warm(task, self.script) else None
+        starter: Starter
+        if task.container is not None:
+            argv, starter = container.arguments(task, self.script), self._container(task.container)
+        else:
+            argv = command.arguments(task, self.script)
+            starter = partial(start, warm=self.around.warm if command.may_start_warm(task, self.script) else None)
         account.own_tree(self.script)
         account.own(self.folder / "tmp")
         self.script.chmod(0o755)
+        if task.container is not None:
+            return argv, starter
         if account.uid is None and os.geteuid() == 0:
             self.log.say(f"This runs as root, because there is no user {account.name} that it could run as.")
         if task.script.requirements is not None:
             environment = held.enter_context(self._environment(task.script.requirements))
             argv[0] = str(environments.interpreter(environment))
-        return argv, warm
+        return argv, starter
+
+    def _container(self, wanted: Container) -> Starter:
+        """What starts the program in a container; the image is made where it is not there."""
+        if self.task.script.requirements is not None:
+            self.log.say("What a step in a container requires comes with its image: requirements are not installed.")
+
+        def check() -> None:
+            self.control.check()
+            if self.log.due() <= 0:
+                self.log.flush()
+
+        site = Site(self.script, self.task.limits.memory_mb, self.log.say, self.log.write, check)
+        image = self.around.containers.prepare(wanted, site)
+        self.image = image.id
+        return partial(self.around.containers.start, image, self.task, self.around.slots)
 
     def _environment(self, requirements: str) -> ContextManager[Path]:
         path = self.script / requirements
@@ -253,7 +264,7 @@ class _StepRun:
             argv=argv,
             environment=environment,
             folder=self.script,
-            account=self.around.account,
+            account=self.account,
             seconds=seconds,
             memory_mb=limits.memory_mb,
             processes=limits.processes,
@@ -267,12 +278,12 @@ class _StepRun:
         order: Order,
         sink: Sink,
         streams: Tuple[str, str],
-        warm: Optional[WarmStarter] = None,
+        starter: Starter = start,
         started: Optional[Started] = None,
     ) -> Ending:
-        process = start(order, warm)
+        process = starter(order)
         try:
-            if started is not None:
+            if started is not None and process.pid:
                 started(process.pid, process.start, process.session)
             self.control.attach(process)
             return pump(process, sink, seconds=order.seconds + order.grace + WARDEN_LATE, streams=streams)
@@ -290,7 +301,7 @@ class _StepRun:
                 self.script / "output",
                 self.prefix + "output/",
                 self.around.bucket,
-                self.around.account,
+                self.account,
                 limit_mb=limit,
                 say=self.log.say,
                 count=self.traffic.goes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -53,8 +54,13 @@ def find(
     where nothing was found because too much of it could not be read. Not for use within an event loop.
     """
     told = report if report is not None else Report()
-    search = _SEARCHES[asked.kind](asked, access, told, check, deadline)
+    search = _SEARCHES[asked.kind](asked, paying(access, asked), told, check, deadline)
     yield from _once_each(search, asked, told)
+
+
+def paying(access: Access, asked: Description) -> Access:
+    """The access, where the account pays for what it reads of others if that is asked for."""
+    return replace(access, reach=replace(access.reach, requester_pays=asked.requester_pays))
 
 
 def _once_each(search: Iterator[Item], asked: Description, report: Report) -> Iterator[Item]:
@@ -173,8 +179,9 @@ def _urls(asked: Description, access: Access, report: Report, check: Check, dead
         if times[name] > 1:
             stem, dot, suffix = name.partition(".")
             name = f"{stem}-{times[name]}{dot}{suffix}"
-        pays = asked.requester_pays and parts.scheme == "s3"
-        yield Item(name, url, {"file": Asset(href=url, requester_pays=pays)})
+        paid = aws_catalogue.place(url) if asked.requester_pays else None
+        file = Asset(href=paid.url, requester_pays=True) if paid else Asset(href=url)
+        yield Item(name, url, {"file": file})
 
 
 _SEARCHES: dict[str, Callable[[Description, Access, Report, Check, float | None], Iterator[Item]]] = {

@@ -86,25 +86,38 @@ class Reader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._runner.run(self._web.__aexit__(None, None, None))
+            self._runner.run(self._closed())
             if self.access.kept:
                 self.access.kept.flush()
         finally:
             self._runner.__exit__(None, None, None)
 
+    async def _closed(self) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._web.__aexit__(None, None, None)
+
     def run(self, work: Coroutine[Any, Any, Found]) -> Found:
         """What ``work`` gives. Raises ``TimeUp``, and what ``check`` raises."""
-        return self._runner.run(self._watched(work))
-
-    async def _watched(self, work: Coroutine[Any, Any, Found]) -> Found:
-        task = asyncio.ensure_future(work)
+        self._look()
+        task = self._runner.run(self._begun(work))
         try:
             while not task.done():
-                self._look()
-                await asyncio.wait({task}, timeout=_LOOK_EVERY)
+                self._look()  # outside the event loop: within one, Django's database does not answer
+                self._runner.run(self._waited(task))
             return task.result()
         finally:
             task.cancel()
+
+    async def _begun(self, work: Coroutine[Any, Any, Found]) -> asyncio.Task[Found]:
+        task = asyncio.get_running_loop().create_task(work)
+        await self._waited(task)
+        return task
+
+    async def _waited(self, task: asyncio.Task[Found]) -> None:
+        await asyncio.wait({task}, timeout=_LOOK_EVERY)
 
     def _look(self) -> None:
         if self._check:

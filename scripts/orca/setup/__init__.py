@@ -15,7 +15,7 @@ from scripts.orca.setup.environment import environment_ensure
 from scripts.orca.setup.secrets import secrets_ensure
 from scripts.orca.setup.terraform import agent_ensure, providers_ensure, terraform_ensure
 
-Purpose = Literal["run", "test", "check", "mariadb"]
+Purpose = Literal["run", "test", "check", "mariadb", "engine", "images"]
 
 
 def set_up(purpose: Purpose) -> None:
@@ -25,7 +25,9 @@ def set_up(purpose: Purpose) -> None:
             packages.packages_ensure(packages.RUN)
         if purpose in {"test", "mariadb"}:
             packages.packages_ensure(packages.TEST if purpose == "test" else packages.TEST[:1])
-        if purpose != "mariadb":
+        if purpose in {"engine", "images"}:
+            packages.packages_ensure(packages.ENGINE if purpose == "engine" else packages.IMAGES)
+        if purpose in {"run", "test", "check"}:
             terraform_ensure()
         environment_ensure()
         if purpose in {"run", "test", "check"}:

@@ -73,9 +73,16 @@ RUN = (
     ),
     Package("bubblewrap", _program("bwrap"), "local instances run without a sandbox", optional=True),
 )
+IMAGES = (Package("mmdebstrap", _program("mmdebstrap"), "base images for containers cannot be made"),)
+ENGINE = (
+    Package("docker.io", _program("dockerd"), "the tests cannot run containers"),
+    Package("iproute2", _program("ip"), "the tests' containers have no network"),
+    *IMAGES,
+)
 TEST = (
     Package("mariadb-server", _program("mariadbd", "mysqld"), "the tests cannot run on MariaDB"),
     Package("chromium", _program("chromium", "chromium-browser", "google-chrome"), "the pages cannot be tested"),
+    *ENGINE,
     Package("fonts-dejavu-core", _font, "screenshots show boxes for letters", optional=True),
 )
 
@@ -170,7 +177,11 @@ def _services_held_back(prefix: list[str]) -> Iterator[None]:
 
 def _keep_from_booting(names: list[str], prefix: list[str]) -> None:
     """What we had installed must not start with the machine either."""
-    units = {"redis-server": "redis-server.service", "mariadb-server": "mariadb.service"}
-    found = [units[name] for name in names if name in units]
+    units = {
+        "redis-server": ["redis-server.service"],
+        "mariadb-server": ["mariadb.service"],
+        "docker.io": ["docker.service", "docker.socket", "containerd.service"],
+    }
+    found = [unit for name in names for unit in units.get(name, [])]
     if found and Path("/run/systemd/system").is_dir():
         subprocess.run([*prefix, "systemctl", "disable", "--quiet", *found], capture_output=True, check=False)

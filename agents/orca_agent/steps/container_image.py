@@ -1,0 +1,260 @@
+"""The image that a step's container is made of: found on this instance, pulled, or built from the bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Final, List, Optional, Set, Tuple
+
+from agents.orca_agent.events import Reason
+from agents.orca_agent.orders import Container
+from agents.orca_agent.steps import container_build
+from agents.orca_agent.steps.container_build import Built, Job
+from agents.orca_agent.steps.container_registry import Registry, digest_key
+from agents.orca_agent.steps.engine import Engine, EngineError
+from agents.orca_agent.steps.failure import StepFailed
+
+OWN: Final = "orca/"
+REPOSITORY: Final = "orca/build"
+DOCKERFILE: Final = "Dockerfile"
+DEBIAN: Final = "public.ecr.aws/docker/library/debian:bookworm-slim"
+RECIPES: Final = {
+    "orca/python": (
+        f"FROM {DEBIAN}\n"
+        "RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-pil python3-numpy"
+        " && rm -rf /var/lib/apt/lists/*\n"
+    ),
+    "orca/shell": f"FROM {DEBIAN}\n",
+}
+"""Orca's own images, for instances that nobody gave them to; ``scripts/images`` does, without a network."""
+MAX_DOCKERFILE: Final = 256 * 1024
+MOST_VOLUMES: Final = 20
+KEPT: Final = 40
+PULL_SECONDS: Final = 900.0
+WAIT: Final = 0.2
+
+_FROM: Final = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE | re.MULTILINE)
+_COPIES_FROM: Final = re.compile(r"^\s*(?:ONBUILD\s+)?COPY\s.*?--from=(\S+)", re.IGNORECASE | re.MULTILINE)
+_COPIES: Final = re.compile(r"^\s*(?:ONBUILD\s+)?(?:COPY|ADD)\s", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The step that wants an image: where its bundle lies, what it may use, and its log.
+
+    ``check`` is called now and then, and may raise.
+    """
+
+    folder: Path
+    memory_mb: int
+    say: Callable[[str], object]
+    write: Callable[[str, bytes], object]
+    check: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Image:
+    """``id`` is ``sha256:…``; ``volumes`` are the folders that it wants to write to."""
+
+    id: str
+    volumes: Tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, found: Dict[str, Any]) -> Image:
+        """Raises `StepFailed`."""
+        volumes = tuple(sorted((found.get("Config") or {}).get("Volumes") or {}))
+        if len(volumes) > MOST_VOLUMES:
+            message = f"The image declares {len(volumes)} volumes; {MOST_VOLUMES} are allowed."
+            raise StepFailed(Reason.BUILD_FAILED, message)
+        return cls(str(found["Id"]), volumes)
+
+
+def base_images(dockerfile: str) -> List[str]:
+    """The images that a Dockerfile begins with or copies from, without its own stages."""
+    joined = re.sub(r"\\\r?\n", " ", dockerfile)
+    stages, bases = set(), []
+    for name, alias in _FROM.findall(joined):
+        if name.lower() not in stages and name != "scratch" and "$" not in name:
+            bases.append(name)
+        stages.add(alias.lower())
+    for name in _COPIES_FROM.findall(joined):
+        if name.lower() not in stages and not name.isdigit() and "$" not in name:
+            bases.append(name)
+    return list(dict.fromkeys(bases))
+
+
+def uses_context(dockerfile: str) -> bool:
+    """Whether files of the bundle come into the image; else it is the same whatever they are."""
+    return bool(_COPIES.search(dockerfile))
+
+
+def build_key(dockerfile: str, context: str, bases: Dict[str, str], *, network: bool) -> str:
+    """A name for what a build makes: the same Dockerfile, files and base images give the same."""
+    parts = json.dumps([dockerfile, context, sorted(bases.items()), network])
+    return hashlib.sha256(parts.encode()).hexdigest()[:40]
+
+
+class Images:
+    """The images of this instance. Of steps that want the same one, the first builds it and the others wait."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.registry: Optional[Registry] = None
+        self._changed = threading.Condition()
+        self._building: Set[str] = set()
+
+    def find_or_make(self, container: Container, site: Site) -> Image:
+        """Raises `StepFailed` or `EngineError`, and what the site's ``check`` raises."""
+        if container.pinned:
+            found = self._engine.image(container.pinned) or self._pushed(digest_key(container.pinned), site)
+            if found is not None and found["Id"] == container.pinned:
+                return Image.of(found)
+        if container.image:
+            image = Image.of(self._there(container.image, site))
+        else:
+            image = Image.of(self._built(container, site))
+        if container.pinned and image.id != container.pinned:
+            site.say(
+                f"The image that this version ran in before ({container.pinned[:19]}…) is not on this instance any "
+                f"more; it runs in {image.id[:19]}…"
+            )
+        return image
+
+    def _there(self, name: str, site: Site) -> Dict[str, Any]:
+        """An image by its name, pulled where it is not here yet."""
+        found = self._engine.image(name)
+        if found is None:
+            with self._alone(f"pull {name}", site):
+                make = self._made if name.startswith(OWN) else self._pulled
+                found = self._engine.image(name) or make(name, site)
+        return found
+
+    def _made(self, name: str, site: Site) -> Dict[str, Any]:
+        """One of Orca's own images. It is never pulled: in a public registry, the name may be anybody's."""
+        plain = name.partition(":")[0]
+        if plain not in RECIPES or name not in {plain, f"{plain}:latest"}:
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, f"Orca has no image {name}; it has {', '.join(RECIPES)}.")
+        site.say(f"Making the image {plain} …")
+        tag = f"{REPOSITORY}:{plain.partition('/')[2]}"
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as context:
+            (Path(folder) / DOCKERFILE).write_text(RECIPES[plain])
+            container_build.write_context(Path(folder), DOCKERFILE, context, whole=False)
+            context.seek(0)
+            job = Job(tag, DOCKERFILE, context, site.memory_mb, network=True)
+            built = container_build.build(self._engine, job, write=site.write, check=site.check)
+        if built.problem:
+            message = f"The image {plain} is not on this instance, and could not be made. {built.problem}"
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, message)
+        self._engine.call("POST", f"/images/{tag}/tag", {"repo": plain, "tag": "latest"})
+        found = self._engine.image(plain)
+        if found is None:
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, f"The image {plain} is gone again.")
+        return found
+
+    def _pulled(self, name: str, site: Site) -> Dict[str, Any]:
+        site.say(f"Fetching the image {name} …")
+        try:
+            container_build.pull(self._engine, name, seconds=PULL_SECONDS, check=site.check)
+            found = self._engine.image(name)
+        except EngineError as error:
+            message = f"The image {name} is not on this instance, and could not be fetched: {error}."
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, message) from error
+        if found is None:
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, f"There is no image {name}.")
+        return found
+
+    def _built(self, container: Container, site: Site) -> Dict[str, Any]:
+        dockerfile = _read(site.folder, container.dockerfile)
+        bases = {name: self._there(name, site) for name in base_images(dockerfile)}
+        triggers = any((found.get("Config") or {}).get("OnBuild") for found in bases.values())
+        with tempfile.TemporaryFile() as context:
+            whole = triggers or uses_context(dockerfile)
+            digest = container_build.write_context(site.folder, container.dockerfile, context, whole=whole)
+            ids = {name: str(found["Id"]) for name, found in bases.items()}
+            key = build_key(dockerfile, digest, ids, network=container.network)
+            tag = f"{REPOSITORY}:{key}"
+            found = self._engine.image(tag)
+            if found is not None:
+                return found
+            with self._alone(tag, site):
+                found = self._engine.image(tag) or self._pushed(key, site, tag)
+                if found is not None:
+                    return found
+                context.seek(0)
+                job = Job(tag, container.dockerfile, context, site.memory_mb, network=container.network)
+                self._build(job, site)
+                self._make_room()
+        found = self._engine.image(tag)
+        if found is None:
+            raise StepFailed(Reason.BUILD_FAILED, "The image that was built is gone again.")
+        if self.registry is not None:
+            for name in (key, digest_key(str(found["Id"]))):
+                self.registry.push(self._engine, tag, name, site.check)
+        return found
+
+    def _pushed(self, key: str, site: Site, tag: str = "") -> Optional[Dict[str, Any]]:
+        """What another instance of the workspace has built, if it has; it gets ``tag`` here."""
+        name = self.registry.pull(self._engine, key, site.check) if self.registry is not None else None
+        if name is None:
+            return None
+        if tag:
+            self._engine.call("POST", f"/images/{name}/tag", dict(zip(("repo", "tag"), tag.split(":"))))
+        return self._engine.image(name)
+
+    def _build(self, job: Job, site: Site) -> None:
+        site.say(f"Building the image of {job.dockerfile} …")
+        began = time.monotonic()
+        built: Built = container_build.build(self._engine, job, write=site.write, check=site.check)
+        if built.problem:
+            last = "\n".join(built.last)
+            raise StepFailed(Reason.BUILD_FAILED, f"The image could not be built. {built.problem}\n{last}".rstrip())
+        site.say(f"Built in {time.monotonic() - began:.1f} s.")
+
+    def _alone(self, key: str, site: Site) -> _Alone:
+        return _Alone(self._changed, self._building, key, site.check)
+
+    def _make_room(self) -> None:
+        """Let go of the images that were built longest ago; the engine keeps those that are in use."""
+        query = {"filters": {"reference": [REPOSITORY]}}
+        try:
+            found = self._engine.call("GET", "/images/json", query)
+        except EngineError:  # one that is shared looks after itself
+            return
+        for image in sorted(found, key=lambda image: -int(image["Created"]))[KEPT:]:
+            with suppress(EngineError):
+                self._engine.call("DELETE", f"/images/{image['Id']}")
+
+
+class _Alone:
+    """While the block runs, no other thread is in one with the same key."""
+
+    def __init__(self, changed: threading.Condition, keys: Set[str], key: str, check: Callable[[], object]) -> None:
+        self._changed, self._keys, self._key, self._check = changed, keys, key, check
+
+    def __enter__(self) -> None:
+        with self._changed:
+            while self._key in self._keys:
+                self._changed.wait(WAIT)
+                self._check()
+            self._keys.add(self._key)
+
+    def __exit__(self, *error: object) -> None:
+        with self._changed:
+            self._keys.discard(self._key)
+            self._changed.notify_all()
+
+
+def _read(folder: Path, name: str) -> str:
+    path = folder / name
+    if not path.is_file():
+        raise StepFailed(Reason.BUILD_FAILED, f"There is no file {name!r} in the bundle.")
+    if path.stat().st_size > MAX_DOCKERFILE:
+        raise StepFailed(Reason.BUILD_FAILED, f"{name} is larger than {MAX_DOCKERFILE >> 10} kB.")
+    return path.read_bytes().decode("utf-8", "replace")
