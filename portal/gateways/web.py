@@ -23,15 +23,10 @@ from portal.gateways.webhook import Address, allowed, retry_seconds, trust
 
 MOST_BYTES: Final = 32 * 1024 * 1024
 _MOST_REDIRECTS = 5
-_CHUNK = 256 * 1024
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
 # What may stand in an address as it is.
 _UNQUOTED: Final = "/%:@!$&'()*+,;=?~-._[]"
-_REDIRECTS = 5
-_CHUNK = 256 * 1024
-# An address in which nothing needs to be quoted, which would take as long as a good part of the request.
-_PLAIN = re.compile(r"https?://[a-z0-9.:-]+/[A-Za-z0-9/._~-]*")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What passes: too busy, or broken for a moment.
 _PASSES = frozenset({408, 425, 429, 500, 502, 503, 504})

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ssl import SSLContext
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httptools
 
@@ -76,9 +76,7 @@ async def connected(host: str, port: int, *, tls: SSLContext | None, fit: Callab
     return await _connected(places[-1], host, tls)
 
 
-async def _connected(
-    place: tuple[int, int, int, str, tuple[str, int]], host: str, tls: SSLContext | None
-) -> Connection:
+async def _connected(place: tuple[Any, ...], host: str, tls: SSLContext | None) -> Connection:
     """To the very address that was judged: nobody asks again what the name means."""
     family, kind, protocol, _, address = place
     loop, made = asyncio.get_running_loop(), socket.socket(family, kind, protocol)

@@ -23,7 +23,7 @@ from portal.usage.statements import Statement
 class Dollars(serializers.CharField):
     """Nano-dollars as dollars: ``1.234567891``."""
 
-    def to_representation(self, value: int) -> str:
+    def to_representation(self, value: Any) -> str:
         return money.written(value) or ""
 
 
@@ -99,7 +99,8 @@ class CostOut(serializers.Serializer[Any]):
 
 
 class _Csv(BaseRenderer):
-    media_type, format, charset = "text/csv", "csv", "utf-8"
+    media_type, format = "text/csv", "csv"
+    charset: str | None = "utf-8"
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> Any:
         return data

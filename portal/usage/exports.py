@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from io import BytesIO, StringIO
+from typing import Any
 from xml.sax.saxutils import escape
 
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import getSampleStyleSheet
 from reportlab.lib.units import mm
-from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
+from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from portal.accounts.models import User
 from portal.pipelines.models import Script
@@ -56,7 +57,7 @@ def statement_pdf(owner: User, statement: Statement) -> bytes:
         out, pagesize=A4, title=title, author="Orca", leftMargin=20 * mm, rightMargin=20 * mm, topMargin=18 * mm
     )
     who = f"{owner.get_full_name()} ({owner.email})"
-    parts: list[object] = [
+    parts: list[Flowable] = [
         _paragraph(title, "Title"),
         _paragraph(f"Statement of {who}. Days are counted in UTC, amounts are US dollars.", "Normal"),
         Spacer(1, 6 * mm),
@@ -82,13 +83,13 @@ def _paragraph(text: str, style: str) -> Paragraph:
     return Paragraph(escape(plain), _STYLES[style])
 
 
-def _table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], foot: Sequence[str] | None) -> list[object]:
+def _table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], foot: Sequence[str] | None) -> list[Flowable]:
     if not rows:
         return []
     body = [head, *rows, *([foot] if foot else [])]
     cells = [[_paragraph(text, "Normal") for text in row] for row in body]
     table = Table(cells, colWidths=[60 * mm, 75 * mm, 35 * mm], repeatRows=1)
-    style = [
+    style: list[Any] = [
         ("LINEBELOW", (0, 0), (-1, 0), 0.8, colors.grey),
         ("LINEBELOW", (0, 1), (-1, -1), 0.3, colors.lightgrey),
         ("VALIGN", (0, 0), (-1, -1), "TOP"),

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from agents.orca_agent import build
+from agents.orca_agent.ids import new_id
+from agents.orca_agent.orders import Container
+from agents.orca_agent.protocol import Limits
 from agents.orca_agent.steps.engine import Engine
 
 if TYPE_CHECKING:
+    from tests.fixtures.agent import MotoCloud
     from tests.fixtures.cloud import Cloud
 
-pytest_plugins = ["tests.fixtures.cloud", "tests.fixtures.engine"]
+pytest_plugins = ["tests.fixtures.agent", "tests.fixtures.cloud", "tests.fixtures.engine"]
+REGION: Final = "eu-central-1"
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.cloud
 
 #: Asks the engine as the agent would, and as somebody would who wants more.
@@ -108,9 +118,9 @@ def cloud_with_engine(docker_socket: str, tmp_path_factory: pytest.TempPathFacto
         yield from running(tmp_path_factory.mktemp("cloud-with-engine") / "data")
 
 
-def launch(cloud: Cloud, script: str) -> str:
+def launch(cloud: Cloud, script: str, **more: Any) -> str:
     run = cloud.client("ec2").run_instances(
-        ImageId="ami-12c6146b", InstanceType="t3.micro", MinCount=1, MaxCount=1, UserData=f"#!/bin/sh\n{script}"
+        ImageId="ami-12c6146b", InstanceType="t3.micro", MinCount=1, MaxCount=1, UserData=f"#!/bin/sh\n{script}", **more
     )
     return str(run["Instances"][0]["InstanceId"])
 
@@ -162,3 +172,79 @@ def test_without_an_engine_the_console_says_so(local_cloud: Cloud) -> None:
     instance_id = launch(local_cloud, "echo socket: $(ls /run/docker.sock 2>/dev/null || echo none)\nsleep 1000")
     assert "steps in containers will fail" in says(local_cloud, instance_id, "no Docker engine")
     assert says(local_cloud, instance_id, "socket: ") == "none"
+
+
+def workspace_in(cloud: Cloud) -> MotoCloud:
+    """What Terraform would make for a workspace, as far as its agent needs it."""
+    from tests.fixtures.agent import MotoCloud
+
+    workspace = new_id()
+    bucket, tasks = f"orca-{workspace}", f"orca-{workspace}-tasks.fifo"
+    s3, sqs = cloud.client("s3"), cloud.client("sqs")
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    tasks_url = sqs.create_queue(QueueName=tasks, Attributes={"FifoQueue": "true"})["QueueUrl"]
+    events_url = sqs.create_queue(QueueName=f"orca-events-{workspace}")["QueueUrl"]
+    manager = cloud.client("secretsmanager")
+    made = MotoCloud(cloud.endpoint, workspace, bucket, tasks, tasks_url, events_url, b"k" * 32, s3, sqs, manager)
+    made.put_control(slots=2)
+    return made
+
+
+def launch_with_agent(cloud: Cloud, made: MotoCloud) -> str:
+    """An instance with the user data that Terraform gives it, and a role that may do anything."""
+    archive = build.archive()
+    sha256 = hashlib.sha256(archive).hexdigest()
+    made.s3.put_object(Bucket=made.bucket, Key=f"agents/{sha256}.tar.gz", Body=archive)
+    script = (REPOSITORY / "terraform/modules/compute/templates/user_data.sh.tftpl").read_text()
+    values = {"workspace_id": made.workspace, "region": REGION, "bucket": made.bucket, "agent.bucket": made.bucket}
+    for name, value in {**values, "agent.key": f"agents/{sha256}.tar.gz", "agent.sha256": sha256}.items():
+        script = script.replace("${" + name + "}", value)
+    iam = cloud.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = f"engine-{made.workspace}"
+    iam.create_role(RoleName=role, AssumeRolePolicyDocument=policy(trust))
+    everything = policy({"Effect": "Allow", "Action": "*", "Resource": "*"})
+    iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=everything)
+    iam.create_instance_profile(InstanceProfileName=role)
+    iam.add_role_to_instance_profile(InstanceProfileName=role, RoleName=role)
+    return launch(cloud, script.replace("$${", "${").removeprefix("#!/bin/sh\n"), IamInstanceProfile={"Name": role})
+
+
+def policy(statement: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+SEEN_INSIDE = """
+import os, pathlib
+print(os.getuid(), pathlib.Path("/made").read_text().strip())
+print(pathlib.Path(os.environ["ORCA_SECRETS"], "TOKEN").read_text())
+pathlib.Path("/output/result.txt").write_text("here")
+"""
+
+
+def test_an_agent_on_an_instance_builds_and_runs_containers(cloud_with_engine: Cloud) -> None:
+    from tests.fixtures.agent import Events
+
+    made = workspace_in(cloud_with_engine)
+    made.put_secret("TOKEN", "a secret of a step")
+    events = Events(made)
+    thread = threading.Thread(target=events.collect)
+    thread.start()
+    try:
+        launch_with_agent(cloud_with_engine, made)
+        files = {"Dockerfile": "FROM orca/python\nRUN sleep 1; echo well > /made\n", "main.py": SEEN_INSIDE}
+        script, container = made.script(files), Container(dockerfile="Dockerfile")
+        first = made.run(script, container=container, secret_names=("TOKEN",))
+        finished = events.finished(first, timeout=90)
+        assert finished.state == "succeeded", (finished.message, [line.text for line in events.lines(first)])
+        assert events.text(first) == ["1000 well", "***"]
+        assert made.get(f"runs/{first.run}/{first.step}/1/output/result.txt") == b"here"
+        again = made.run(script, container=container, secret_names=("TOKEN",))
+        assert events.finished(again, timeout=60).image == finished.image
+        assert not any("Building" in line.text for line in events.lines(again))
+        bomb = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass\n"
+        ended = events.finished(made.run(bomb, container=Container(image="orca/python"), limits=Limits(processes=40)))
+        assert (ended.state, ended.reason) == ("failed", "process_limit")
+    finally:
+        events.stop()
+        thread.join()

@@ -21,6 +21,7 @@ from agents.orca_agent.events import Reason
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.orders import Container, Task
 from agents.orca_agent.steps.container_image import Image, Images, Site
+from agents.orca_agent.steps.container_registry import Registry
 from agents.orca_agent.steps.container_warden import Bounds, ContainerWarden
 from agents.orca_agent.steps.engine import Engine, EngineError
 from agents.orca_agent.steps.failure import StepFailed
@@ -94,6 +95,8 @@ class Containers:
     def __init__(self, path: Callable[[], Optional[str]], layout: Layout) -> None:
         self._path = path
         self._layout = layout
+        self.registry: Optional[Registry] = None
+        """Known when the settings are; nothing is built before."""
         self._lock = threading.Lock()
         self._engine: Optional[Engine] = None
         self._images: Optional[Images] = None
@@ -174,6 +177,7 @@ class Containers:
                 except EngineError as error:
                     raise StepFailed(Reason.CONTAINER_UNAVAILABLE, f"The container engine failed: {error}.") from error
                 self._images = Images(engine)
+            self._images.registry = self.registry
             self._engine = engine
             return self._images
 

@@ -11,16 +11,29 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Final, List, Set, Tuple
+from typing import Any, Callable, Dict, Final, List, Optional, Set, Tuple
 
 from agents.orca_agent.events import Reason
 from agents.orca_agent.orders import Container
 from agents.orca_agent.steps import container_build
 from agents.orca_agent.steps.container_build import Built, Job
+from agents.orca_agent.steps.container_registry import Registry, digest_key
 from agents.orca_agent.steps.engine import Engine, EngineError
 from agents.orca_agent.steps.failure import StepFailed
 
+OWN: Final = "orca/"
 REPOSITORY: Final = "orca/build"
+DOCKERFILE: Final = "Dockerfile"
+DEBIAN: Final = "public.ecr.aws/docker/library/debian:bookworm-slim"
+RECIPES: Final = {
+    "orca/python": (
+        f"FROM {DEBIAN}\n"
+        "RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-pil python3-numpy"
+        " && rm -rf /var/lib/apt/lists/*\n"
+    ),
+    "orca/shell": f"FROM {DEBIAN}\n",
+}
+"""Orca's own images, for instances that nobody gave them to; ``scripts/images`` does, without a network."""
 MAX_DOCKERFILE: Final = 256 * 1024
 MOST_VOLUMES: Final = 20
 KEPT: Final = 40
@@ -93,14 +106,15 @@ class Images:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.registry: Optional[Registry] = None
         self._changed = threading.Condition()
         self._building: Set[str] = set()
 
     def find_or_make(self, container: Container, site: Site) -> Image:
         """Raises `StepFailed` or `EngineError`, and what the site's ``check`` raises."""
         if container.pinned:
-            found = self._engine.image(container.pinned)
-            if found is not None:
+            found = self._engine.image(container.pinned) or self._pushed(digest_key(container.pinned), site)
+            if found is not None and found["Id"] == container.pinned:
                 return Image.of(found)
         if container.image:
             image = Image.of(self._there(container.image, site))
@@ -118,7 +132,30 @@ class Images:
         found = self._engine.image(name)
         if found is None:
             with self._alone(f"pull {name}", site):
-                found = self._engine.image(name) or self._pulled(name, site)
+                make = self._made if name.startswith(OWN) else self._pulled
+                found = self._engine.image(name) or make(name, site)
+        return found
+
+    def _made(self, name: str, site: Site) -> Dict[str, Any]:
+        """One of Orca's own images. It is never pulled: in a public registry, the name may be anybody's."""
+        plain = name.partition(":")[0]
+        if plain not in RECIPES or name not in {plain, f"{plain}:latest"}:
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, f"Orca has no image {name}; it has {', '.join(RECIPES)}.")
+        site.say(f"Making the image {plain} …")
+        tag = f"{REPOSITORY}:{plain.partition('/')[2]}"
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as context:
+            (Path(folder) / DOCKERFILE).write_text(RECIPES[plain])
+            container_build.write_context(Path(folder), DOCKERFILE, context, whole=False)
+            context.seek(0)
+            job = Job(tag, DOCKERFILE, context, site.memory_mb, network=True)
+            built = container_build.build(self._engine, job, write=site.write, check=site.check)
+        if built.problem:
+            message = f"The image {plain} is not on this instance, and could not be made. {built.problem}"
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, message)
+        self._engine.call("POST", f"/images/{tag}/tag", {"repo": plain, "tag": "latest"})
+        found = self._engine.image(plain)
+        if found is None:
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, f"The image {plain} is gone again.")
         return found
 
     def _pulled(self, name: str, site: Site) -> Dict[str, Any]:
@@ -141,12 +178,13 @@ class Images:
             whole = triggers or uses_context(dockerfile)
             digest = container_build.write_context(site.folder, container.dockerfile, context, whole=whole)
             ids = {name: str(found["Id"]) for name, found in bases.items()}
-            tag = f"{REPOSITORY}:{build_key(dockerfile, digest, ids, network=container.network)}"
+            key = build_key(dockerfile, digest, ids, network=container.network)
+            tag = f"{REPOSITORY}:{key}"
             found = self._engine.image(tag)
             if found is not None:
                 return found
             with self._alone(tag, site):
-                found = self._engine.image(tag)
+                found = self._engine.image(tag) or self._pushed(key, site, tag)
                 if found is not None:
                     return found
                 context.seek(0)
@@ -156,7 +194,19 @@ class Images:
         found = self._engine.image(tag)
         if found is None:
             raise StepFailed(Reason.BUILD_FAILED, "The image that was built is gone again.")
+        if self.registry is not None:
+            for name in (key, digest_key(str(found["Id"]))):
+                self.registry.push(self._engine, tag, name, site.check)
         return found
+
+    def _pushed(self, key: str, site: Site, tag: str = "") -> Optional[Dict[str, Any]]:
+        """What another instance of the workspace has built, if it has; it gets ``tag`` here."""
+        name = self.registry.pull(self._engine, key, site.check) if self.registry is not None else None
+        if name is None:
+            return None
+        if tag:
+            self._engine.call("POST", f"/images/{name}/tag", dict(zip(("repo", "tag"), tag.split(":"))))
+        return self._engine.image(name)
 
     def _build(self, job: Job, site: Site) -> None:
         site.say(f"Building the image of {job.dockerfile} …")

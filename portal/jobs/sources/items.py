@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
+from portal.gateways import aws_catalogue
 from portal.jobs.sources.description import Box
 
 MOST_OF_ID: Final = 512
@@ -123,11 +125,20 @@ def stac_item(value: Mapping[str, Any], source: str, *, wanted: Sequence[str], r
     )
 
 
+def links(value: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A document's links that have a relation and an address."""
+    given = value.get("links")
+    for link in given if isinstance(given, list) else ():
+        if isinstance(link, dict) and isinstance(link.get("rel"), str) and isinstance(link.get("href"), str):
+            yield link
+
+
 def own_address(value: Mapping[str, Any], page: str) -> str:
     """Where an item that came in a list of several has its own document."""
-    for link in value.get("links") or ():
-        if isinstance(link, Mapping) and link.get("rel") == "self" and isinstance(link.get("href"), str):
-            return joined(page, link["href"])
+    for link in links(value):
+        if link["rel"] == "self":
+            with suppress(ValueError):
+                return joined(page, link["href"])
     return page
 
 
@@ -207,21 +218,25 @@ def _assets(given: object, source: str, wanted: Sequence[str], requester_pays: b
             continue
         listed = told.get("roles")
         roles = tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
-        href = joined(source, told["href"])
-        if (not wanted or name in wanted or not set(wanted).isdisjoint(roles)) and href.startswith(_WHOLE):
-            found[str(name)] = _asset(told, href, roles, requester_pays)
+        if wanted and name not in wanted and set(wanted).isdisjoint(roles):
+            continue
+        with suppress(ValueError):
+            href = joined(source, told["href"])
+            if href.startswith(_WHOLE):
+                found[str(name)] = _asset(told, href, roles, requester_pays)
     return found
 
 
 def _asset(told: Mapping[str, Any], href: str, roles: tuple[str, ...], requester_pays: bool) -> Asset:
     size = told.get("file:size", told.get("size"))
+    paid = aws_catalogue.place(href) if requester_pays else None
     return Asset(
-        href=href,
+        href=paid.url if paid else href,
         type=str(told.get("type") or ""),
         title=str(told.get("title") or ""),
         roles=roles,
         size=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
-        requester_pays=requester_pays and href.startswith("s3:"),
+        requester_pays=paid is not None,
     )
 
 

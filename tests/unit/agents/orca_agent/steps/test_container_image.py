@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from agents.orca_agent.orders import Container
-from agents.orca_agent.steps import container_build, container_image
+from agents.orca_agent.steps import container_build
 from agents.orca_agent.steps.container_build import Built, Job
 from agents.orca_agent.steps.container_image import Image, Images, Site, base_images, build_key, uses_context
+from agents.orca_agent.steps.engine import EngineError
 from agents.orca_agent.steps.failure import StepFailed
 
 BASE = "sha256:" + "b" * 64
@@ -173,7 +174,7 @@ def test_an_image_that_cannot_be_fetched_is_named(
     tmp_path: Path, shelf: tuple[Shelf, list[Job]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pull(*args: Any, **more: Any) -> None:
-        raise container_image.EngineError("no route to host")
+        raise EngineError("no route to host")
 
     monkeypatch.setattr(container_build, "pull", pull)
     with pytest.raises(StepFailed, match=r"The image other/thing .* no route to host") as raised:
@@ -195,3 +196,20 @@ def test_the_context_is_the_bundle_without_times_and_outputs(tmp_path: Path) -> 
     alone.seek(0)
     with tarfile.open(fileobj=alone) as tar:
         assert tar.getnames() == ["Dockerfile"]
+
+
+def test_an_image_of_orcas_own_is_made_and_never_pulled(
+    tmp_path: Path, shelf: tuple[Shelf, list[Job]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pull(*args: Any, **more: Any) -> None:
+        raise AssertionError("a stranger may have given that name to anything")
+
+    monkeypatch.setattr(container_build, "pull", pull)
+    engine, built = shelf
+    with pytest.raises(StepFailed, match="Orca has no image orca/ruby"):
+        images(engine).find_or_make(Container(image="orca/ruby"), site(tmp_path))
+    said: list[str] = []
+    with pytest.raises(StepFailed, match="orca/shell is gone again"):  # this shelf knows nothing of tags
+        images(engine).find_or_make(Container(image="orca/shell"), site(tmp_path, said))
+    assert (len(built), built[0].network) == (1, True)
+    assert said == ["Making the image orca/shell …"]

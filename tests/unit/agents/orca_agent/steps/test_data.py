@@ -420,17 +420,3 @@ def test_what_others_still_fetch_is_broken_off_when_one_has_failed(shard: Shard,
 def test_no_items_are_no_error(shard: Shard) -> None:
     assert shard.fetch(items=0) == {}
     assert (shard.folder / "images").is_dir()
-
-
-def test_the_metadata_service_is_not_spoken_to(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agents.orca_agent.cloud import transport
-
-    assert transport.METADATA
-    for peer in ("169.254.169.254", "::ffff:169.254.169.254", "fe80::1%eth0", "fd00:ec2::254"):
-
-        class Opened:
-            def getpeername(self, peer: str = peer) -> tuple[str, int]:
-                return peer, 80
-
-        with pytest.raises(transport.NotAllowed):
-            transport._judge(Opened())  # type: ignore[arg-type]

@@ -149,3 +149,13 @@ def test_a_list_of_addresses() -> None:
     assert [item.id for item in found] == ["x.tif", "x-2.tif", "y"]
     assert json.loads(found[0].line())["assets"] == {"file": {"href": "https://a.example/1/x.tif?v=2"}}
     assert found[0].size is None
+
+
+def test_s3s_own_addresses_are_paid_for_like_others() -> None:
+    """Whoever pays must sign, which a plain address cannot."""
+    urls = ["https://open-data.s3.amazonaws.com/x%20y.tif", "https://a.example/x.tif"]
+    found = list(find(checked({"kind": "urls", "urls": urls, "requester_pays": True}), access=ACCESS))
+    assert [item.assets["file"].written() for item in found] == [
+        {"href": "s3://open-data/x y.tif", "requester_pays": True},
+        {"href": "https://a.example/x.tif"},
+    ]

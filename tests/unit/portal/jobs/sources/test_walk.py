@@ -93,6 +93,17 @@ def test_lists_of_items_and_their_pages(site: Site) -> None:
     assert found[1].assets["B5"].href == f"{site.url}/items/two_B5.tif"
 
 
+def test_a_list_has_as_many_pages_as_it_likes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "DEEPEST", 3)
+    for number in range(20):
+        following = [{"rel": "next", "href": f"{number + 1}.json"}] if number < 19 else []
+        features = [scene(f"s{number}-{n}") for n in range(2)]
+        site.pages[f"/{number}.json"] = {"type": "FeatureCollection", "features": features, "links": following}
+    found, report = search(site, "/0.json")
+    assert names(found) == [f"s{number}-{n}" for number in range(20) for n in range(2)]
+    assert report.warnings == []
+
+
 def test_an_item_or_a_list_by_itself_is_a_catalogue(site: Site) -> None:
     site.pages["/item.json"] = scene("only")
     assert names(search(site, "/item.json")[0]) == ["only"]
