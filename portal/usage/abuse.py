@@ -98,7 +98,7 @@ def sign_ups() -> Iterator[Concern]:
     lately = User.objects.filter(signed_up_from__isnull=False, created_at__gt=timezone.now() - WITHIN)
     rows = lately.order_by().values("signed_up_from").annotate(count=Count("pk"), last=Max("created_at"))
     for row in rows.filter(count__gte=settings.SIGNUP_ALARM).order_by("-count")[:MOST_OF_A_KIND]:
-        address = row["signed_up_from"]
+        address = str(row["signed_up_from"])
         yield Concern(
             "sign-ups",
             address,
