@@ -178,7 +178,6 @@ BUDGET_HARD = env.dollars("ORCA_BUDGET_HARD")
 BUDGET_SWEEP = env.number("ORCA_BUDGET_SWEEP", 60, least=5, most=3_600)
 MAX_WORKSPACES = env.number("ORCA_MAX_WORKSPACES", 3, least=0, most=10_000)
 QUOTA: dict[str, Any] = {
-    "nodes": env.number("ORCA_MAX_NODES", 16, least=1, most=10_000),
     "sizes": (),
     "volume_gb": 1_000,
     "step_seconds": env.number("ORCA_MAX_STEP_SECONDS", 604_800, least=3_600, most=604_800),

@@ -23,6 +23,7 @@ from django.conf import settings
 from jsonschema import Draft202012Validator, ValidationError
 
 from portal.accounts.models import User
+from portal.accounts.quotas import quota_of
 from portal.core.errors import Invalid, NotFound
 from portal.jobs import finding, money
 from portal.jobs.models import Job
@@ -89,7 +90,7 @@ def submission_check(*, owner: User, submission: Mapping[str, Any]) -> Submissio
     workspace = _workspace(owner, submission.get("workspace", ""), fields)
     version = _version(owner, submission, fields)
     input_job = _input_job(owner, definition["input_job"], fields)
-    _nodes_check(definition["nodes"], fields)
+    _quota_check(owner, definition, fields)
     _data_check(definition, fields)
     _container_check(definition["container"], version, fields)
     _inputs_check(definition, workspace, fields)
@@ -126,7 +127,7 @@ def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
         kinds = [wanted] if isinstance(wanted, str) else wanted
         yield ".".join(place), f"This must be {'a single value' if len(kinds) > 1 else _KINDS[kinds[0]]}."
     elif place == ["nodes"]:
-        yield "nodes", _nodes_said()
+        yield "nodes", _nodes_said(settings.MAX_NODES)
     elif place == ["budget"]:
         yield "budget", "Dollars and cents, more than nothing: 1.50."
     else:
@@ -198,13 +199,16 @@ def _input_job(owner: User, job_id: str | None, fields: dict[str, str]) -> Job |
     return found
 
 
-def _nodes_said() -> str:
-    return f"From 1 to {settings.MAX_NODES}: that is the quota of one person."
+def _nodes_said(most: int) -> str:
+    return f"From 1 to {most}: that is the quota of one person."
 
 
-def _nodes_check(nodes: int, fields: dict[str, str]) -> None:
-    if not 1 <= nodes <= settings.MAX_NODES:
-        fields["nodes"] = _nodes_said()
+def _quota_check(owner: User, definition: Definition, fields: dict[str, str]) -> None:
+    quota = quota_of(owner)
+    if not 1 <= definition["nodes"] <= quota.nodes:
+        fields["nodes"] = _nodes_said(quota.nodes)
+    if definition["limits"].get("seconds", 0) > quota.step_seconds:
+        fields["limits.seconds"] = f"At most {quota.step_seconds}: that is the quota of one person."
 
 
 def _data_check(definition: Definition, fields: dict[str, str]) -> None:

@@ -14,8 +14,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.core.audit import audit
-from portal.core.errors import Conflict
+from portal.core.errors import Conflict, LimitReached
 from portal.workspaces.control import control_changed
+from portal.workspaces.events import instances_wanted
 from portal.workspaces.models import Instance, TerraformRun, Workspace
 from portal.workspaces.services import workspace_start
 from portal.workspaces.terraform_runs import terraform_run_request
@@ -55,7 +56,7 @@ def nodes_wake(*, workspace: Workspace) -> None:
         return
     try:
         workspace_start(workspace=workspace)
-    except Conflict as error:
+    except (Conflict, LimitReached) as error:
         logger.info("%s is not started yet: %s", workspace.pk, error.message)
 
 
@@ -68,9 +69,11 @@ def _applied(workspace: Workspace, count: int, **fields: Any) -> bool:
     try:
         with transaction.atomic():
             Workspace.objects.filter(pk=workspace.pk).update(node_count=count, **fields)
+            if count > workspace.node_count:
+                instances_wanted.send(sender=Workspace, workspace=workspace)
             audit("workspace.nodes", workspace, by=None, before=workspace.node_count, after=count)
             terraform_run_request(workspace=workspace, operation=TerraformRun.Operation.APPLY, by=None)
-    except Conflict as error:
+    except (Conflict, LimitReached) as error:
         logger.info("%s does not get %d nodes yet: %s", workspace.pk, count, error.message)
     return False
 
