@@ -264,6 +264,19 @@ def test_an_agent_that_is_killed_leaves_no_container(
         assert engine.containers(f"orca.step={task.step}") == []
 
 
+def test_an_agent_that_leaves_gives_the_step_back(
+    moto_cloud: MotoCloud, docker_socket: str, agent_with_engine: AgentWith
+) -> None:
+    engine = Engine(docker_socket)
+    with agent_with_engine(moto_cloud, docker_socket) as (agent, events):
+        task = moto_cloud.run("import time\nprint('up', flush=True)\ntime.sleep(60)", container=PYTHON)
+        events.wait_for_line(task, "up")
+        assert agent.stop() == 0
+        assert engine.containers(f"orca.step={task.step}") == []
+        assert events.of(StepFinished, task.step) == []
+        assert moto_cloud.depth() == (1, 0)
+
+
 def test_an_instance_without_an_engine_says_so(moto_cloud: MotoCloud, agent_with_engine: AgentWith) -> None:
     with agent_with_engine(moto_cloud, "/nowhere/docker.sock") as (_, events):
         finished = events.finished(moto_cloud.run("", container=PYTHON))
