@@ -158,6 +158,7 @@ def test_a_dockerfile_that_fails_says_so(scene: Scene) -> None:
             "FROM orca/python\nRUN python3 -c \"import socket; socket.create_connection(('10.0.0.1', 80), 3)\"\n",
             "unreachable",
         ),
+        ("FROM orca/python\nADD http://127.0.0.1/x /x\n", "ADD with an address"),
         ("nonsense\n", "unknown instruction"),
         ("FROM orca/python\nRUN mount -t tmpfs x /mnt\n", "permission denied"),
         ("FROM orca/python\nRUN --mount=type=bind,target=/x true\n", "BuildKit"),
