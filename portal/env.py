@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,18 @@ def number(name: str, default: int, *, least: int = 0, most: int = 2**31) -> int
     return value
 
 
+def decimal(name: str, default: str, *, least: int = 0, most: int = 2**31) -> Decimal:
+    """A number, perhaps with a fraction, between ``least`` and ``most``."""
+    value, expected = text(name, default), f"a number from {least} to {most}"
+    try:
+        found = Decimal(value)
+    except InvalidOperation as error:
+        raise ImproperlyConfigured(f"{name} is {value!r}: it must be {expected}.") from error
+    if not found.is_finite() or not least <= found <= most:
+        raise ImproperlyConfigured(f"{name} is {value!r}: it must be {expected}.")
+    return found
+
+
 def switch(name: str, default: bool) -> bool:
     """A yes or no. Anything but the usual spellings is refused rather than taken for a no."""
     given = os.environ.get(name)
@@ -67,6 +80,16 @@ def rate(name: str, default: str) -> str:
     if not re.fullmatch(r"[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)", value):
         raise ImproperlyConfigured(f"{name} is {value!r}: it must be a number and a time, such as 30/min.")
     return value
+
+
+def dollars(name: str, default: str = "") -> int | None:
+    """An amount of money, ``12.50``, in nano-dollars; None where there is none."""
+    given = text(name, default).strip()
+    if not given:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", given):
+        raise ImproperlyConfigured(f"{name} is {given!r}: it must be an amount of dollars, such as 12.50.")
+    return int(Decimal(given) * 1_000_000_000)
 
 
 def database(name: str, default: str) -> dict[str, Any]:

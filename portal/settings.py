@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
@@ -43,6 +44,8 @@ INSTALLED_APPS = [
     "portal.pipelines",
     "portal.schedules",
     "portal.notices",
+    "portal.usage",
+    "portal.jobs",
     "portal.web",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -158,6 +161,42 @@ AXES_USERNAME_CALLABLE = "portal.accounts.lockout.username_of"
 AXES_LOCKOUT_CALLABLE = "portal.accounts.lockout.locked_out"
 AXES_ENABLE_ACCESS_FAILURE_LOG = True
 SIGNUP_APPROVAL = env.switch("ORCA_SIGNUP_APPROVAL", False)
+# allauth counts each form that is sent; a whole class may sit behind one address.
+_sign_ups, _, _unit = env.rate("ORCA_SIGNUP_RATE", "60/hour").partition("/")
+ACCOUNT_RATE_LIMITS = {"signup": f"{_sign_ups}/{_unit[0]}/ip"}
+# Domains that hand out addresses to throw away, one in a line, on top of those that are known.
+MAIL_BLOCKLIST = env.text("ORCA_MAIL_BLOCKLIST", "")
+MAIL_THROWAWAY = env.switch("ORCA_MAIL_THROWAWAY", False)
+# What is shown to operators: so many who sign up from one place in a day, so much sent out by one person in two.
+SIGNUP_ALARM = env.number("ORCA_SIGNUP_ALARM", 10, least=2, most=1_000_000)
+EGRESS_ALARM_GB = env.number("ORCA_EGRESS_ALARM_GB", 50, least=1, most=1_000_000)
+
+# --- how much one person may have -------------------------------------------------------------------------------------
+# Money is kept in nano-dollars. Without an amount there is no budget.
+BUDGET_SOFT = env.dollars("ORCA_BUDGET_SOFT")
+BUDGET_HARD = env.dollars("ORCA_BUDGET_HARD")
+BUDGET_SWEEP = env.number("ORCA_BUDGET_SWEEP", 60, least=5, most=3_600)
+MAX_WORKSPACES = env.number("ORCA_MAX_WORKSPACES", 3, least=0, most=10_000)
+QUOTA: dict[str, Any] = {
+    "nodes": env.number("ORCA_MAX_NODES", 16, least=1, most=10_000),
+    "sizes": (),
+    "volume_gb": 1_000,
+    "step_seconds": env.number("ORCA_MAX_STEP_SECONDS", 604_800, least=3_600, most=604_800),
+    "open_runs": env.number("ORCA_MAX_OPEN_RUNS", 10_000, least=1, most=10_000_000),
+    "open_steps": env.number("ORCA_MAX_OPEN_STEPS", 100_000, least=1, most=10_000_000),
+}
+# Whoever signs up while this is on is on trial, until an operator lifts it.
+TRIAL = env.switch("ORCA_TRIAL", False)
+TRIAL_BUDGET = env.dollars("ORCA_TRIAL_BUDGET", "5")
+TRIAL_QUOTA: dict[str, Any] = {
+    "workspaces": env.number("ORCA_TRIAL_WORKSPACES", 1, least=0, most=10_000),
+    "nodes": env.number("ORCA_TRIAL_NODES", 2, least=1, most=10_000),
+    "sizes": tuple(env.words("ORCA_TRIAL_SIZES", ["t3.small", "t3.medium"])),
+    "volume_gb": env.number("ORCA_TRIAL_VOLUME_GB", 50, least=8, most=1_000),
+    "step_seconds": env.number("ORCA_TRIAL_STEP_SECONDS", 14_400, least=3_600, most=604_800),
+    "open_runs": env.number("ORCA_TRIAL_OPEN_RUNS", 100, least=1, most=10_000_000),
+    "open_steps": env.number("ORCA_TRIAL_OPEN_STEPS", 1_000, least=1, most=10_000_000),
+}
 
 EMAIL_BACKEND = env.text("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
 EMAIL_FILE_PATH = ORCA_HOME / "mail"
@@ -241,6 +280,7 @@ SPECTACULAR_SETTINGS = {
         "NoticeState": "portal.notices.models.Notice.State",
         "NoticeKind": "portal.notices.models.Kind",
         "InstanceState": "portal.workspaces.models.Instance.State",
+        "JobPhase": "portal.jobs.models.Phase",
         "CloudAccountState": "portal.clouds.models.CloudAccount.State",
     },
 }
@@ -249,7 +289,12 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = env.text("ORCA_BROKER_URL", REDIS_URL or f"sqla+sqlite:///{ORCA_HOME / 'broker.sqlite3'}")
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 7200} if "redis" in CELERY_BROKER_URL else {}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_TASK_ROUTES = {"portal.workspaces.tasks.terraform_run_execute": {"queue": "terraform"}}
+# What may take long has a worker of its own, so that no chore waits behind it.
+CELERY_TASK_ROUTES = {
+    "portal.workspaces.tasks.terraform_run_execute": {"queue": "terraform"},
+    "portal.jobs.tasks.job_work": {"queue": "jobs"},
+    "portal.jobs.tasks.outputs_delete": {"queue": "jobs"},
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -257,6 +302,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "portal.schedules.beat:Scheduler"  # django-celery-beat's, driven by one beat at a time
+# An idle instance that has heard nothing of the portal for so many seconds shuts itself down.
+PORTAL_GONE = env.number("ORCA_PORTAL_GONE", 86_400, least=60, most=31_536_000)
 # What is not begun when the next one is due need not be: a worker that was away for long finds one of each.
 CELERY_BEAT_SCHEDULE = {
     name: {"task": task, "schedule": float(seconds), "options": {"expire_seconds": seconds}}
@@ -265,12 +312,19 @@ CELERY_BEAT_SCHEDULE = {
         ("runs", "portal.pipelines.tasks.runs_sweep", 30),
         ("terraform", "portal.workspaces.tasks.terraform_runs_sweep", 15),
         ("instances", "portal.workspaces.tasks.instances_sweep", 15),
+        ("budgets", "portal.usage.tasks.budgets_sweep", BUDGET_SWEEP),
+        ("leases", "portal.workspaces.tasks.leases_renew", min(3_600, PORTAL_GONE // 4)),
         ("notices", "portal.notices.tasks.notices_send", 5),
         ("absences", "portal.notices.tasks.absences_note", 30),
         ("notices-forget", "portal.notices.tasks.notices_forget", 3_600),
         ("schedules", "portal.schedules.tasks.schedules_check", 60),
         ("fires", "portal.schedules.tasks.fires_forget", 3_600),
+        ("jobs", "portal.jobs.tasks.jobs_sweep", 10),
+        ("jobs-expire", "portal.jobs.tasks.outputs_expire", 3_600),
         ("records", "portal.pipelines.tasks.records_forget", 3_600),
+        ("usage-facts", "portal.usage.tasks.facts_observe", 60),
+        ("usage-settle", "portal.usage.tasks.spans_settle", 300),
+        ("usage-storage", "portal.usage.tasks.storage_measure", 3_600),
         ("housekeeping", "portal.core.tasks.housekeeping", 3_600),
     )
 }
@@ -278,6 +332,19 @@ CELERY_BEAT_SCHEDULE = {
 # --- schedules ----------------------------------------------------------------------------------------------------
 MAX_SCHEDULES = env.number("ORCA_MAX_SCHEDULES", 1_000, least=0, most=100_000)
 LEAST_INTERVAL = env.number("ORCA_LEAST_INTERVAL", 1, least=1, most=86_400)
+
+# --- usage --------------------------------------------------------------------------------------------------------
+MARGIN_PERCENT = env.decimal("ORCA_MARGIN_PERCENT", "0", least=-100, most=10_000)
+TRIAL_CREDIT = env.decimal("ORCA_TRIAL_CREDIT", "0", most=1_000_000)
+TRIAL_DAYS = env.number("ORCA_TRIAL_DAYS", 30, least=1, most=3_650)
+
+# --- jobs ---------------------------------------------------------------------------------------------------------
+MAX_NODES = env.number("ORCA_MAX_NODES", 8, least=1, most=100)
+MAX_ITEMS = env.number("ORCA_MAX_ITEMS", 100_000, least=1, most=10_000_000)
+MAX_SHARDS = env.number("ORCA_MAX_SHARDS", 10_000, least=1, most=100_000)
+MAX_OPEN_JOBS = env.number("ORCA_MAX_OPEN_JOBS", 100, least=1, most=100_000)
+SEARCH_WITHIN = env.number("ORCA_SEARCH_WITHIN", 1_800, least=10, most=86_400)
+NODES_LINGER = env.number("ORCA_NODES_LINGER", 60, least=0, most=86_400)
 
 # --- cloud -------------------------------------------------------------------------------------------------------
 # boto3 and Terraform read AWS_ENDPOINT_URL and the credentials from the environment themselves.
@@ -289,7 +356,6 @@ SSH_CIDRS = env.words("ORCA_SSH_CIDRS", ["0.0.0.0/0"])
 DEFAULT_INSTANCE_TYPE = env.text("ORCA_DEFAULT_INSTANCE_TYPE", "t3.small")
 SLOTS_PER_INSTANCE = env.number("ORCA_SLOTS", 4, least=1, most=256)
 IMAGE_ID = env.text("ORCA_IMAGE_ID", "")
-MAX_WORKSPACES = env.number("ORCA_MAX_WORKSPACES", 3, least=0, most=10_000)
 AGENT_ARCHIVE = Path(env.text("ORCA_AGENT_ARCHIVE", str(ORCA_HOME / "agent" / "orca-agent.tar.gz")))
 TERRAFORM_BINARY = env.text("ORCA_TERRAFORM", "terraform")
 TERRAFORM_CLI_CONFIG = Path(env.text("ORCA_TERRAFORM_CLI_CONFIG", str(ORCA_HOME / "terraform" / "terraform.rc")))
@@ -305,6 +371,10 @@ LOST_AFTER = env.number("ORCA_LOST_AFTER", 900, least=30, most=86_400)
 READY_WITHIN = env.number("ORCA_READY_WITHIN", 900, least=30, most=86_400)
 # Whether webhooks may be sent into private networks; never to the metadata of this machine.
 WEBHOOK_PRIVATE_ADDRESSES = env.switch("ORCA_WEBHOOK_PRIVATE_ADDRESSES", bool(AWS_ENDPOINT_URL))
+# Whether catalogues and files of a job may be read from private networks; the same holds of metadata.
+DATA_PRIVATE_ADDRESSES = env.switch("ORCA_DATA_PRIVATE_ADDRESSES", bool(AWS_ENDPOINT_URL))
+# How much of the catalogues that were read is kept on disk, by each machine; 0 for nothing.
+CATALOGUE_CACHE_MB = env.number("ORCA_CATALOGUE_CACHE_MB", 200, least=0, most=100_000)
 
 # --- logs --------------------------------------------------------------------------------------------------------
 LOGGING = {

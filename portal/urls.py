@@ -10,6 +10,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from portal.web.views.attention import attention
+from portal.web.views.usage import costs
 
 admin.site.site_header = admin.site.site_title = "Orca administration"
 admin.site.index_title = "What is there"
@@ -22,15 +23,20 @@ api = [
         "accounts.api",
         "clouds.api",
         "workspaces.api",
+        "pipelines.scripts_api",
         "pipelines.api",
         "pipelines.pipelines_api",
         "schedules.api",
         "notices.api",
+        "usage.api",
+        "usage.budget_api",
+        "jobs.api",
     )
     if find_spec(f"portal.{module}")
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/costs/", admin.site.admin_view(costs), name="admin_costs"),
     path("admin/attention/", admin.site.admin_view(attention), name="admin_attention"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),

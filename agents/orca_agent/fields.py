@@ -20,6 +20,10 @@ CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
+UNSAFE = re.compile(r"[^A-Za-z0-9._+=@-]")
+SAFE_LENGTH = 150
+
+
 class ProtocolError(ValueError):
     """A message that must not be used. ``code`` is stable and says why."""
 
@@ -134,11 +138,23 @@ class Fields:
             raise Malformed(f"{self._name(key)} is neither true nor false")
         return value
 
+    def plain(self) -> Mapping[str, Any]:
+        """All of the object as it came."""
+        return self._values
+
     def child(self, key: str) -> Fields:
         return Fields.of(self._take(key, None), self._name(key))
 
     def child_or_none(self, key: str) -> Optional[Fields]:
         return self.child(key) if self.has(key) else None
+
+    def children(self, key: str, *, limit: int, length: int) -> Mapping[str, Fields]:
+        """The objects in an object, by their names of at most ``length`` characters; a missing one holds none."""
+        values = self.child(key)._values if self.has(key) else {}
+        if len(values) > limit:
+            raise Malformed(f"{self._name(key)} has more than {limit} entries")
+        where = self._name(key)
+        return {clean(name, where, length): Fields.of(value, f"{where}.{name}") for name, value in values.items()}
 
     def items(self, key: str, read: Callable[[object, str], T], *, limit: int) -> Tuple[T, ...]:
         """At most ``limit`` items, each read with ``read(value, where)``; a missing list is empty."""
@@ -186,6 +202,17 @@ def relative_path(path: str, where: str) -> str:
     if any(part in {"", ".", ".."} for part in path.split("/")):
         raise Malformed(f"{where} is not a plain relative path")
     return path
+
+
+def safe_name(text: str) -> str:
+    """A name that a file can have anywhere, made of any text: what might lead out or hide becomes ``_``.
+
+    One that is too long loses its middle, so that it keeps its suffix.
+    """
+    name = UNSAFE.sub("_", text)
+    if len(name) > SAFE_LENGTH:
+        name = name[: SAFE_LENGTH - 50] + name[-50:]
+    return "_" + name[1:] if name.startswith(".") or not name else name
 
 
 def public_key(value: object, where: str) -> str:

@@ -36,7 +36,7 @@ class Warm(Protocol):
 
 
 class Keeper:
-    """A thread that looks after steps, disk and processes until it is closed."""
+    """A thread that looks after steps, disk and processes until it is closed, and calls ``look`` as often."""
 
     def __init__(
         self,
@@ -45,11 +45,13 @@ class Keeper:
         warm: Warm,
         *,
         free_mb: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free // MB,
+        look: Callable[[], object] = lambda: None,
     ) -> None:
         self._work = work
         self._layout = layout
         self._warm = warm
         self._free_mb = free_mb
+        self._look = look
         self._suspects: Set[int] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
@@ -72,6 +74,7 @@ class Keeper:
                     self._work.renew()
                     self._warm.tidy()
                     self.bury_orphans()
+                    self._look()
             except Exception:
                 log.exception("housekeeping")
 

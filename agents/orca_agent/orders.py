@@ -265,13 +265,19 @@ class Release:
 
 @dataclass(frozen=True)
 class Desired:
-    """``control/desired.json``: what the portal wants of every instance, whatever was before."""
+    """``control/desired.json``: what the portal wants of every instance, whatever was before.
+
+    ``lease``: an idle instance that sees no new generation for so many seconds shuts itself down; 0 is for a day.
+    ``leaving`` are the ids of those that take nothing new: they go away as soon as they are idle.
+    """
 
     generation: int = 0
     authorized_keys: Tuple[str, ...] = ()
     cancelled: Tuple[str, ...] = ()
     draining: bool = False
+    leaving: Tuple[str, ...] = ()
     agent: Optional[Release] = None
+    lease: int = 0
 
 
 def desired_body(desired: Desired) -> bytes:
@@ -287,7 +293,9 @@ def parse_desired(body: str | bytes) -> Desired:
         authorized_keys=fields.items("authorized_keys", public_key, limit=200),
         cancelled=fields.items("cancelled", lambda value, where: matched(value, where, ID), limit=100_000),
         draining=fields.flag("draining", default=False),
+        leaving=fields.texts("leaving", limit=1_000, length=32),
         agent=_release(fields.child("agent")) if fields.has("agent") else None,
+        lease=fields.integer("lease", high=10 * 366 * 86_400, default=0),
     )
 
 

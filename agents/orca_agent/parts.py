@@ -18,6 +18,7 @@ from agents.orca_agent.intake import Intake
 from agents.orca_agent.journal import Journal
 from agents.orca_agent.keeper import Keeper
 from agents.orca_agent.layout import Layout
+from agents.orca_agent.lease import Lease
 from agents.orca_agent.orders import Desired
 from agents.orca_agent.protocol import sign_payload
 from agents.orca_agent.reporter import Reporter
@@ -95,7 +96,8 @@ class Parts:
         self.work = Work(around, self.tasks, journal, workspace=settings.workspace, changed=self.reporter.beat)
         polled = cloud.queue(settings.tasks_queue, cloud.polling)
         self.intake = Intake(polled, self.work, cloud.polling.abort)
-        self.keeper = Keeper(self.work, layout, self.warm)
+        self.lease = Lease(lambda: self.work.idle)
+        self.keeper = Keeper(self.work, layout, self.warm, look=self.lease.look)
 
     def start(self, version: str, apply: Callable[[Desired], object]) -> None:
         self.reporter.emit(self._instance.registered(self._layout, self._settings.slots, version))
@@ -108,8 +110,9 @@ class Parts:
 
     def apply(self, desired: Desired) -> None:
         """Bring keys, cancellations and draining in line. Raises ``OSError``."""
+        self.lease.renew(desired.generation, desired.lease)
         self.work.cancel(frozenset(desired.cancelled))
-        if desired.draining:
+        if desired.draining or self._instance.id in desired.leaving:
             self.work.stop_accepting()
         else:
             self.work.resume_accepting()

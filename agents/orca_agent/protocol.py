@@ -41,7 +41,7 @@ from agents.orca_agent.events import (
     event_json,
     parse_event,
 )
-from agents.orca_agent.fields import ID, SHA256, Malformed, ProtocolError, TooLarge, load_object
+from agents.orca_agent.fields import ID, SHA256, Malformed, ProtocolError, TooLarge, load_object, safe_name
 from agents.orca_agent.orders import (
     MAX_INPUTS,
     MAX_ITEMS,
@@ -233,6 +233,7 @@ __all__ = [
     "parse_desired",
     "parse_event",
     "parse_tasks",
+    "safe_name",
     "sign_envelope",
     "sign_payload",
     "signature",

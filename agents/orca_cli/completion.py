@@ -41,6 +41,11 @@ def schedule_names(incomplete: str) -> list[str]:
     return [name for name in _names("schedules/") if name.startswith(incomplete)]
 
 
+def job_names(incomplete: str) -> list[str]:
+    """The person's newest jobs."""
+    return [name for name in dict.fromkeys(_names("jobs/")) if name.startswith(incomplete)]
+
+
 def profile_names(incomplete: str) -> list[str]:
     """Profiles of the configuration file."""
     try:

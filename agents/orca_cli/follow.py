@@ -156,7 +156,7 @@ def followed(api: Api, out: Output, run: Any) -> Any:
         try:
             return follower.follow()
         except KeyboardInterrupt:
-            if _stops(out, run):
+            if stops(out, f"the run {run['name']}"):
                 follower.run = api.post(f"runs/{run['id']}/cancel/")
                 out.note("Stopping the run …")
                 continue
@@ -168,13 +168,13 @@ def followed(api: Api, out: Output, run: Any) -> Any:
             ) from None
 
 
-def _stops(out: Output, run: Any) -> bool:
-    """Whether the run is to be stopped; where nobody can be asked, it is. Ctrl-C once more leaves it running."""
+def stops(out: Output, what: str) -> bool:
+    """Whether ``what`` is to be stopped; where nobody can be asked, it is. Ctrl-C once more leaves it running."""
     if not out.asks:
         return True
     out.note("")
     try:
-        out.prompt(f"Stop the run {run['name']}, too? [Y/n] ")
+        out.prompt(f"Stop {what}, too? [Y/n] ")
         return sys.stdin.readline().strip().lower() not in {"n", "no"}
     except KeyboardInterrupt:
         out.note("")

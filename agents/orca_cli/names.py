@@ -37,6 +37,7 @@ def named(api: Api, kind: str, name: str) -> Any:
             "workspace": "You have none yet: orca workspace create lab",
             "script": "You have none yet: orca script push FILE",
             "pipeline": "You have none yet: orca pipeline apply FILE",
+            "job": "You have none yet: orca job submit FILE",
         }.get(kind, "You have none yet.")
     raise CliError(f"There is no {kind} called {name}.", hint=hint, code="not_found", exit_code=Exit.NOT_FOUND)
 

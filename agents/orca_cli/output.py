@@ -10,7 +10,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -123,6 +131,43 @@ class Output:
         with bars:
             yield bars
 
+    @contextmanager
+    def counting(self, what: str) -> Iterator[Counting]:
+        """One bar for many of ``what``, on a terminal; elsewhere a line at every tenth of them."""
+        if not self._err.is_terminal:
+            yield Counting(self, what)
+            return
+        bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}", markup=False),
+            console=self._err,
+            transient=True,
+        )
+        with bar:
+            yield Counting(self, what, bar)
+
+
+class Counting:
+    """How many are done, and a few words on it."""
+
+    def __init__(self, output: Output, what: str, bar: Progress | None = None) -> None:
+        self._output, self._what, self._bar, self._told = output, what, bar, ("", -1)
+        self._task = bar.add_task("", total=None, said="") if bar else None
+
+    def show(self, heading: str, done: int, total: int | None, said: str) -> None:
+        """What it is now; ``total`` is nothing as long as nobody knows."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=heading, completed=done, total=total, said=said)
+            return
+        tenth = done * 10 // total if total else 0
+        if (heading, tenth) == self._told:
+            return
+        self._told = (heading, tenth)
+        counted = f" {done} of {total} {self._what}" if total else ""
+        self._output.note(f"{heading}:{counted}{', ' if counted and said else ' ' if said else ''}{said}".rstrip(": "))
+
 
 class Status:
     """The line that says what one waits for."""
@@ -166,6 +211,15 @@ def duration(seconds: float | None) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def dollars(amount: str | float | None) -> str:
+    """An amount of the API's, with as many digits as a small one needs: ``$1.50``, ``$0.0042``."""
+    if amount is None:
+        return "-"
+    value = float(amount)
+    digits = 2 if abs(value) >= 0.0995 or not value else 3 if abs(value) >= 0.00995 else 4
+    return f"{'-' if value < 0 else ''}${abs(value):,.{digits}f}"
 
 
 def size(count: int | None) -> str:

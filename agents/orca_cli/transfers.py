@@ -58,10 +58,7 @@ class Bucket:
 
     def __init__(self, api: Api, workspace_id: str) -> None:
         self._api, self._path = api, f"workspaces/{workspace_id}/files/"
-        # Links carry their own signature; the token is for Orca alone.
-        self._http = httpx.Client(
-            headers={"Accept-Encoding": "identity"}, timeout=_PATIENCE, trust_env=not is_local(api.profile.url)
-        )
+        self._http = plain_http(api.profile.url)
 
     def entries(self, prefix: str, *, recursive: bool = False) -> Iterator[Any]:
         """Files and folders whose paths begin with ``prefix``."""
@@ -133,31 +130,38 @@ class Bucket:
 
     def download(self, path: str, target: IO[bytes], counted: Counted) -> None:
         """Fetch a file; where the connection breaks, it goes on from what has come."""
-        received, quiet, etag = 0, 0, ""
-        while True:
-            url = self._api.get(self._path + "link/", path=path)["url"]
-            headers = {"Range": f"bytes={received}-", "If-Range": etag} if received else {}
-            before = received
-            try:
-                with self._http.stream("GET", url, headers=headers) as answer:
-                    if not answer.is_success:
-                        answer.read()
-                        raise _refusal(answer)
-                    if received and answer.status_code != httpx.codes.PARTIAL_CONTENT:
-                        raise CliError(f"{path} has changed while it was fetched.", hint="Fetch it again.")
-                    etag = answer.headers.get("etag", "")
-                    for (
-                        piece
-                    ) in answer.iter_raw():  # as it comes: what was waited for would be lost with the connection
-                        target.write(piece)
-                        received += len(piece)
-                        counted(len(piece))
-                return
-            except httpx.HTTPError as error:
-                quiet = 0 if received > before else quiet + 1
-                if quiet >= _ATTEMPTS:
-                    raise _unreachable(error) from error
-                time.sleep(0.5 * 2**quiet)
+        fetch(self._http, lambda: str(self._api.get(self._path + "link/", path=path)["url"]), path, target, counted)
+
+
+def plain_http(url: str) -> httpx.Client:
+    """What asks a bucket of the Orca at ``url``: links carry their own signature, the token is for Orca alone."""
+    return httpx.Client(headers={"Accept-Encoding": "identity"}, timeout=_PATIENCE, trust_env=not is_local(url))
+
+
+def fetch(http: httpx.Client, fresh: Callable[[], str], name: str, target: IO[bytes], counted: Counted) -> None:
+    """Fetch what a link of ``fresh`` leads to; where the connection breaks, it goes on from what has come."""
+    received, quiet, etag = 0, 0, ""
+    while True:
+        headers = {"Range": f"bytes={received}-", "If-Range": etag} if received else {}
+        before = received
+        try:
+            with http.stream("GET", fresh(), headers=headers) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _refusal(answer)
+                if received and answer.status_code != httpx.codes.PARTIAL_CONTENT:
+                    raise CliError(f"{name} has changed while it was fetched.", hint="Fetch it again.")
+                etag = answer.headers.get("etag", "")
+                for piece in answer.iter_raw():  # as it comes: what was waited for would be lost with the connection
+                    target.write(piece)
+                    received += len(piece)
+                    counted(len(piece))
+            return
+        except httpx.HTTPError as error:
+            quiet = 0 if received > before else quiet + 1
+            if quiet >= _ATTEMPTS:
+                raise _unreachable(error) from error
+            time.sleep(0.5 * 2**quiet)
 
 
 @contextlib.contextmanager

@@ -12,8 +12,12 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.encoding import force_bytes
+
+from portal.accounts.models import User
+from portal.accounts.throwaway import is_throwaway
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -22,6 +26,22 @@ class AccountAdapter(DefaultAccountAdapter):
     Links in mails name the address that people use: whoever asks for somebody's mail chooses the ``Host`` of that
     request, and with it where the secret in the link would go.
     """
+
+    def clean_email(self, email: str) -> str:
+        """Refuses the domains of addresses that are made to be thrown away."""
+        found: str = super().clean_email(email)
+        if is_throwaway(found):
+            raise ValidationError(
+                "This address is of a kind that is made to be thrown away. Use one that you keep.", code="throwaway"
+            )
+        return found
+
+    def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
+        """Notes where somebody signed up from, and whether they are on trial."""
+        user.trial = settings.TRIAL
+        user.signed_up_from = request.META.get("REMOTE_ADDR") or None
+        super().save_user(request, user, form, commit)
+        return user
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Nothing: allauth's own limit would hide the lock-out behind a form error."""

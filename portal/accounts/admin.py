@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from axes.utils import reset
 from django.contrib import admin, messages
@@ -12,7 +12,7 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
 from portal.accounts.models import ApiToken, SshKey, User
-from portal.accounts.services import ssh_key_remove, user_activate, user_approve, user_readdress
+from portal.accounts.services import ssh_key_remove, trial_lift, user_activate, user_approve, user_readdress
 
 _POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -63,21 +63,25 @@ class PersonAdmin(UserAdmin[User]):
         "is_active",
         "is_staff",
         "approved_at",
+        "trial",
         "last_login",
         "created_at",
     )
-    list_filter = (WaitsForApproval, "is_active", "is_staff", "created_at")
+    list_filter = (WaitsForApproval, "trial", "is_active", "is_staff", "created_at")
     search_fields = ("email", "name", "id")
     ordering = ("-created_at",)
     date_hierarchy = "created_at"
-    readonly_fields = ("id", "created_at", "last_login", "approved_at", "is_active")
+    readonly_fields = ("id", "created_at", "last_login", "approved_at", "is_active", "trial", "signed_up_from")
     filter_horizontal = ("groups", "user_permissions")
     inlines = (SshKeyInline,)
-    actions = ("approve", "switch_off", "switch_on", "unlock")
+    actions = ("approve", "lift_trial", "switch_off", "switch_on", "unlock")
     add_form = PersonCreationForm
     fieldsets = (
         (None, {"fields": ("email", "name", "password")}),
-        ("Standing", {"fields": ("id", "created_at", "last_login", "approved_at", "is_active")}),
+        (
+            "Standing",
+            {"fields": ("id", "created_at", "signed_up_from", "last_login", "approved_at", "is_active", "trial")},
+        ),
         (
             "Administration",
             {"classes": ("collapse",), "fields": _POWERS},
@@ -118,6 +122,13 @@ class PersonAdmin(UserAdmin[User]):
         """Approves and tells them by mail."""
         count = sum(user_approve(user=person) for person in _touchable(request, queryset))
         self.message_user(request, f"Let in: {count}.", messages.SUCCESS)
+
+    @admin.action(description="Lift the trial of the chosen people", permissions=["change"])
+    def lift_trial(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """From now on they have everybody's quota and budget."""
+        by = cast(User, request.user)
+        count = sum(trial_lift(user=person, by=by) for person in _touchable(request, queryset))
+        self.message_user(request, f"Off trial: {count}.", messages.SUCCESS)
 
     @admin.action(description="Switch the chosen accounts off", permissions=["change"])
     def switch_off(self, request: HttpRequest, queryset: QuerySet[User]) -> None:

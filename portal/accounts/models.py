@@ -61,6 +61,9 @@ class User(Identified, AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField("staff", default=False, help_text="May open the administration pages.")
     is_active = models.BooleanField("active", default=True, help_text="Switch off rather than delete.")
     approved_at = models.DateTimeField(null=True, blank=True, help_text="Empty: waits for approval, if asked for.")
+    trial = models.BooleanField(default=False, help_text="Has the quota of a trial, until an operator lifts it.")
+    budgeted = models.BooleanField(default=False, editable=False, help_text="Has a budget of their own.")
+    signed_up_from = models.GenericIPAddressField(null=True, blank=True, editable=False, db_index=True)
 
     objects: ClassVar[UserManager] = UserManager()
 

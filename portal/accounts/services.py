@@ -16,6 +16,7 @@ from knox.settings import CONSTANTS
 from portal.accounts.events import ssh_keys_changed
 from portal.accounts.models import ApiToken, SshKey, User
 from portal.accounts.ssh import public_key_read
+from portal.core.audit import audit
 from portal.core.errors import Conflict, Invalid, LimitReached, NotFound
 
 MOST_SSH_KEYS = 50
@@ -124,6 +125,16 @@ def user_approve(*, user: User) -> bool:
     locked.save(update_fields=["approved_at"])
     if settings.SIGNUP_APPROVAL:
         transaction.on_commit(partial(_tell_approved, user.email))
+    return True
+
+
+@transaction.atomic
+def trial_lift(*, user: User, by: User) -> bool:
+    """Takes somebody off trial: they have everybody's quota from now on; False when they were not on trial."""
+    if not User.objects.filter(pk=user.pk, trial=True).update(trial=False):
+        return False
+    user.trial = False
+    audit("user.trial_lift", user, by=by)
     return True
 
 

@@ -42,7 +42,7 @@ class Event:
 
 
 class Watch(Protocol):
-    """Something that a page shows or a program follows."""
+    """Something that a page shows or a program follows; one that looks at much may have a longer ``pause``."""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -67,11 +67,12 @@ async def _events(watch: Watch) -> AsyncIterator[bytes]:
     listener = asyncio.create_task(_listen(watch.topics, woken))
     began = time.monotonic()
     looked = 0.0
+    pause: float = getattr(watch, "pause", PAUSE)
     try:
         with contextlib.suppress(TimeoutError):  # look once changes are heard, so that none falls between
             await asyncio.wait_for(woken.wait(), live.BLIND_TICK)
         while time.monotonic() - began < LONGEST:
-            burst, looked = time.monotonic() - looked < 2 * PAUSE, time.monotonic()
+            burst, looked = time.monotonic() - looked < 2 * pause, time.monotonic()
             woken.clear()
             for event in await _looked(watch):
                 yield event.encode()
@@ -79,7 +80,7 @@ async def _events(watch: Watch) -> AsyncIterator[bytes]:
                 yield Event("end").encode()
                 return
             if burst:
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(pause)
             try:
                 await asyncio.wait_for(woken.wait(), live.TICK)
             except TimeoutError:

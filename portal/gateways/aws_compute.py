@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from portal.gateways.aws import Account, client, translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef
 
 LENT_SECONDS = 3600
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One EC2 instance; addresses are empty where it has none."""
+    """One EC2 instance; addresses are empty where it has none.
+
+    ``launched_at``: it was last started. ``ended_at``: since then it was stopped or terminated, where EC2 says when.
+    """
 
     instance_id: str
     state: str
@@ -21,29 +29,48 @@ class Machine:
     public_ip: str
     private_ip: str
     launched_at: datetime
+    ended_at: datetime | None = None
+    workspace_id: str = ""
 
 
 def machines(account: Account, workspace_id: str) -> list[Machine]:
     """Every instance of a workspace, also those that were terminated a moment ago."""
+    return _machines(account, {"Name": "tag:orca:workspace", "Values": [workspace_id]})
+
+
+def machines_everywhere(account: Account) -> list[Machine]:
+    """The instances of all workspaces in an account."""
+    return _machines(account, {"Name": "tag-key", "Values": ["orca:workspace"]})
+
+
+def _machines(account: Account, which: FilterTypeDef) -> list[Machine]:
     with translated("look at the instances"):
         pages = client("ec2", account).get_paginator("describe_instances")
-        found = [
-            instance
-            for page in pages.paginate(Filters=[{"Name": "tag:orca:workspace", "Values": [workspace_id]}])
+        return [
+            _machine(instance)
+            for page in pages.paginate(Filters=[which])
             for reservation in page["Reservations"]
             for instance in reservation["Instances"]
         ]
-    return [
-        Machine(
-            instance_id=m["InstanceId"],
-            state=m["State"]["Name"],
-            instance_type=m["InstanceType"],
-            public_ip=m.get("PublicIpAddress", ""),
-            private_ip=m.get("PrivateIpAddress", ""),
-            launched_at=m["LaunchTime"],
-        )
-        for m in found
-    ]
+
+
+def _machine(m: InstanceTypeDef) -> Machine:
+    return Machine(
+        instance_id=m["InstanceId"],
+        state=m["State"]["Name"],
+        instance_type=m["InstanceType"],
+        public_ip=m.get("PublicIpAddress", ""),
+        private_ip=m.get("PrivateIpAddress", ""),
+        launched_at=m["LaunchTime"],
+        ended_at=ended_at(m.get("StateTransitionReason", "")),
+        workspace_id=next((tag["Value"] for tag in m.get("Tags", []) if tag["Key"] == "orca:workspace"), ""),
+    )
+
+
+def ended_at(reason: str) -> datetime | None:
+    """The time in ``User initiated (2026-11-21 20:00:00 GMT)``; a machine that switched itself off has none there."""
+    found = re.search(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)", reason)
+    return datetime.fromisoformat(found[1]).replace(tzinfo=UTC) if found else None
 
 
 def stop(account: Account, instance_ids: Sequence[str]) -> None:

@@ -41,7 +41,7 @@ def document(account_id: str, role: str = PROVISIONER) -> Document:
         _allow("WorkspaceRolesWithinBoundary", _BOUNDED_ACTIONS, [roles], bounded),
         _allow("RolesOfMachines", ["iam:PassRole"], [roles], {"StringEquals": {"iam:PassedToService": _EC2}}),
         _allow("Images", ["ssm:GetParameter", "ssm:GetParameters"], ["arn:aws:ssm:*:*:parameter/aws/service/*"]),
-        _allow("Look", ["ec2:Describe*", "sts:GetCallerIdentity"], ["*"]),
+        _allow("Look", ["cloudwatch:GetMetricStatistics", "ec2:Describe*", "sts:GetCallerIdentity"], ["*"]),
         _allow("NewMachines", ["ec2:RunInstances"], [f"{ec2}:instance/*"], wanted),
         _allow("PartsOfMachines", ["ec2:RunInstances"], _parts(ec2)),
         _allow("OwnMachines", _MACHINE_ACTIONS, [f"{ec2}:instance/*", f"{ec2}:volume/*"], own),

@@ -54,11 +54,11 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str], private: bool, wi
     backend = _Guarded(private=private, until=time.monotonic() + within)
     try:
         with (
-            httpcore.ConnectionPool(ssl_context=_trust(), network_backend=backend, retries=0) as pool,
+            httpcore.ConnectionPool(ssl_context=trust(), network_backend=backend, retries=0) as pool,
             pool.stream("POST", url, headers=list(headers.items()), content=body) as response,
         ):
             given = dict(response.headers).get(b"Retry-After") or dict(response.headers).get(b"retry-after")
-            return Answer(response.status, _seconds(given.decode("latin-1")) if given else None)
+            return Answer(response.status, retry_seconds(given.decode("latin-1")) if given else None)
     except httpcore.TimeoutException as error:
         raise Undelivered(f"It did not answer within {within:.0f} seconds.") from error
     except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
@@ -85,7 +85,7 @@ def _inner(address: Address) -> Address:
 
 
 @cache
-def _trust() -> ssl.SSLContext:
+def trust() -> ssl.SSLContext:
     """The authorities that this machine trusts; ``SSL_CERT_FILE`` adds one's own."""
     return ssl.create_default_context()
 
@@ -98,7 +98,7 @@ def _said(error: Exception) -> str:
     return f"It cannot be reached: {text or type(reason).__name__}."
 
 
-def _seconds(text: str) -> float | None:
+def retry_seconds(text: str) -> float | None:
     """The seconds of a ``Retry-After``, which says a number or a date (RFC 9110, 10.2.3)."""
     if text.isascii() and text.isdigit() and len(text) < 10:
         return float(text)

@@ -17,6 +17,8 @@ TYPES = {
     Kind.FAILURE: "run.failed",
     Kind.LATE: "run.late",
     Kind.DID_NOT_RUN: "run.did_not_run",
+    Kind.BUDGET: "budget.running_out",
+    Kind.EXPIRY: "run.outputs_expire",
     Kind.TEST: "test",
 }
 LOG_LINES = 20

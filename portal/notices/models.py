@@ -16,16 +16,18 @@ GIVEN_UP_AFTER = timedelta(hours=24)
 
 
 class Kind(models.TextChoices):
-    """What a notice can be about; ``test`` is about nothing."""
+    """What a notice can be about; ``test`` is about nothing, and of what will be deleted everybody is told."""
 
     SUCCESS = "success", "it succeeded"
     FAILURE = "failure", "it failed"
     LATE = "late", "it is late"
     DID_NOT_RUN = "did_not_run", "it did not run"
+    BUDGET = "budget", "money runs out"
+    EXPIRY = "expiry", "its outputs will be deleted"
     TEST = "test", "a test"
 
 
-ASKED_FOR = (Kind.SUCCESS, Kind.FAILURE, Kind.LATE, Kind.DID_NOT_RUN)
+ASKED_FOR = (Kind.SUCCESS, Kind.FAILURE, Kind.LATE, Kind.DID_NOT_RUN, Kind.BUDGET)
 
 
 class Subscription(Identified):
@@ -46,6 +48,7 @@ class Subscription(Identified):
     on_failure = models.BooleanField(default=True)
     on_late = models.BooleanField(default=False)
     on_did_not_run = models.BooleanField(default=False)
+    on_budget = models.BooleanField(default=False)
     late_minutes = models.PositiveIntegerField(default=60)
     silent_hours = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: only slots of schedules count.")
     enabled = models.BooleanField(default=True)

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+from django.conf import settings
+from django.core.mail import send_mail
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
+from portal.accounts.models import User
 from portal.core.background import enqueue_on_commit
 from portal.notices.models import GIVEN_UP_AFTER, Kind, Notice, Subscription
 from portal.pipelines.models import OPEN, Pipeline, Run, Script, State
@@ -71,6 +76,33 @@ def slot_note(*, fire: Fire) -> int:
     event = f"slot:{schedule.pk}:{int(due_at.timestamp()) // SLOTS_TOLD_ONCE_IN}"
     subject = f"{thing.name} did not run at {due_at:%Y-%m-%d %H:%M} UTC"
     return _written([_notice(s, Kind.DID_NOT_RUN, event, subject, facts=facts) for s in meant])
+
+
+def budget_note(*, owner: User, event: str, subject: str, facts: dict[str, Any], run: Run | None = None) -> int:
+    """Write the notices of money that runs out: a person's, or that of a ``run``; how many.
+
+    Whoever has no notification for it gets a plain mail, once: this is about money.
+    """
+    found = list(Subscription.objects.filter(owner=owner, enabled=True, on_budget=True))
+    if run is not None:
+        found = [s for s in found if s.covers(script_id=run.script_id, pipeline_id=run.pipeline_id)]
+    if not found:
+        transaction.on_commit(partial(_mail_plainly, owner.email, subject, str(facts.get("why", ""))), robust=True)
+    return _written([_notice(s, Kind.BUDGET, event, subject, run=run, facts=facts) for s in found])
+
+
+def _mail_plainly(email: str, subject: str, why: str) -> None:
+    body = f"{subject}.\n\n{why}\n\n{settings.PUBLIC_URL}/usage/budget/\n"
+    send_mail(f"[Orca] {subject}", body, settings.DEFAULT_FROM_EMAIL, [email], fail_silently=True)
+
+
+def expiry_note(*, run: Run, at: datetime, why: str) -> int:
+    """Write the notices that what a run has left will be deleted ``at`` that time; how many."""
+    found = Subscription.objects.filter(owner_id=run.owner_id, enabled=True)
+    meant = [s for s in found if s.covers(script_id=run.script_id, pipeline_id=run.pipeline_id)]
+    subject = f"The outputs of {run.name} will be deleted on {at:%Y-%m-%d}"
+    facts = {"why": why, "expires_at": at.isoformat()}
+    return _written([_notice(s, Kind.EXPIRY, f"expiry:{run.pk}", subject, run=run, facts=facts) for s in meant])
 
 
 def absences_note() -> int:

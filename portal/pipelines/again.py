@@ -7,6 +7,7 @@ from django.db import transaction
 from portal.accounts.models import User
 from portal.core.audit import audit
 from portal.core.errors import Conflict
+from portal.pipelines.ceilings import room_require
 from portal.pipelines.models import Pipeline, Run, State, Step
 from portal.pipelines.pipelines import pipeline_run, room_made, run_begin, run_made, workspaces_require
 from portal.pipelines.services import run_create
@@ -90,18 +91,20 @@ def _copied(run: Run, by: User, via: str, *, done: set[str], kept: set[str] | No
     workspaces_require(version.definition)
     with transaction.atomic():
         Pipeline.objects.select_for_update().get(pk=pipeline.pk)
-        held = room_made(pipeline, by, None)
+        held = room_made(pipeline, by)
+        room_require(by, [step.limits for step in steps if step.key not in done])
         given = {"held": held, "via": via, "due_at": run.due_at, "again_of": run}
         made = run_made(pipeline, version, by, run.parameters, **given)
-        Step.objects.bulk_create(
-            _copy(step, made, done=step.key in done) for step in steps if kept is None or step.key in kept
+        copies = Step.objects.bulk_create(
+            copied(step, made, done=step.key in done) for step in steps if kept is None or step.key in kept
         )
         audit("run.retry", made, by=by, again_of=run.pk, done=len(done))
-        run_begin(made)
+        run_begin(made, [step for step in copies if not step.is_final])
     return made
 
 
-def _copy(step: Step, run: Run, *, done: bool) -> Step:
+def copied(step: Step, run: Run, *, done: bool) -> Step:
+    """A step like this one, not saved yet, in another run: waiting, or done there already."""
     made = Step(run=run, state=State.WAITING, **{name: getattr(step, name) for name in _COPIED})
     if done:
         made.state, made.origin = State.SUCCEEDED, step.origin or step

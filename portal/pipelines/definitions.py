@@ -99,7 +99,7 @@ class Draft:
 
     def _check_shape(self) -> None:
         for error in _validator().iter_errors(self._document.value):
-            for path, message in _told(error):
+            for path, message in told(error):
                 self.refuse(path, message)
         self.require_sound()
 
@@ -205,8 +205,8 @@ def _meant(word: str, known: Mapping[str, object]) -> str:
     return f" Do you mean {near[0]}?" if near else ""
 
 
-def _told(error: ValidationError) -> Iterator[tuple[Path, str]]:
-    """Where the schema is not met, in words."""
+def told(error: ValidationError) -> Iterator[tuple[Path, str]]:
+    """Where a schema is not met, in words."""
     path: Path = tuple(error.absolute_path)
     wanted: Any = error.validator_value
     found: Any = error.instance
@@ -223,7 +223,7 @@ def _told(error: ValidationError) -> Iterator[tuple[Path, str]]:
         yield path, f"This must be {'a single value' if len(kinds) > 1 else _KINDS[kinds[0]]}."
     elif error.validator == "anyOf" and (nearer := [each for each in error.context or () if each.validator != "type"]):
         for each in nearer:  # of the form that it was meant to have
-            yield from _told(each)
+            yield from told(each)
     elif error.validator == "pattern":
         yield path, _NAMES[wanted].format(error.instance)
     elif error.validator in _SAID:

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
+from functools import partial
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from agents.orca_agent import protocol
@@ -26,6 +27,7 @@ from portal.clouds.services import account_handle
 from portal.core.errors import CloudFault
 from portal.core.live import publish_on_commit
 from portal.gateways import aws_queue, aws_storage
+from portal.pipelines.attempts import attempt_of, attempts_tell
 from portal.pipelines.inputs import inputs_of
 from portal.pipelines.models import OPEN, Outbox, Run, State, Step
 from portal.workspaces.models import Instance, Workspace
@@ -38,6 +40,7 @@ PACK = 10
 PACK_BYTES = 24_000
 CLAIM = timedelta(seconds=10)
 SWEPT = 200
+_DATA = ("key", "offset", "length", "items")
 
 
 class Pace:
@@ -66,14 +69,27 @@ class Pace:
 pace = Pace()
 
 
+_data_sources: list[Callable[[Step, int], dict[str, Any]]] = []
+
+
+def contribute_data(source: Callable[[Step, int], dict[str, Any]]) -> None:
+    """Let another app say where the items lie that an attempt is handed, for shards whose data is ``linked``."""
+    _data_sources[:] = [source]
+
+
+def _data_of(step: Step, attempt: int) -> dict[str, Any]:
+    return _data_sources[0](step, attempt) if _data_sources else step.data
+
+
 _gathered: ContextVar[set[str] | None] = ContextVar("gathered", default=None)
 
 
 @contextmanager
 def releases_gathered() -> Iterator[None]:
-    """Within, nothing is handed out; at the end each workspace hands out once: for whoever starts many runs in a row.
+    """Within, nothing is handed out; at the end each workspace hands out once: for whoever changes many steps in a row.
 
-    Should that be killed meanwhile, the sweep hands out.
+    In a transaction it belongs to that, and spares the next step one of its own. Should this be killed meanwhile, or
+    fail, the sweep hands out.
     """
     found: set[str] = set()
     token = _gathered.set(found)
@@ -81,8 +97,25 @@ def releases_gathered() -> Iterator[None]:
         yield
     finally:
         _gathered.reset(token)
-        for workspace in Workspace.objects.filter(pk__in=found).select_related("cloud_account"):
+    for workspace in Workspace.objects.filter(pk__in=found).select_related("cloud_account"):
+        try:
             steps_release(workspace=workspace)
+        except Exception:
+            logger.exception("nothing handed out in %s, the sweep will", workspace.pk)
+
+
+def release_soon(workspace_ids: Iterable[str]) -> None:
+    """Hand out what is queued in these workspaces: with the others that are gathered, else once all is committed."""
+    wanted = set(workspace_ids)
+    if (gathered := _gathered.get()) is not None:
+        gathered |= wanted
+        return
+    for workspace_id in sorted(wanted):
+        transaction.on_commit(partial(_release, workspace_id), robust=True)
+
+
+def _release(workspace_id: str) -> None:
+    steps_release(workspace=Workspace.objects.select_related("cloud_account").get(pk=workspace_id))
 
 
 def steps_release(*, workspace: Workspace) -> int:
@@ -154,16 +187,19 @@ def _oldest(workspace: Workspace, room: int) -> list[Step]:
     steps: list[Step] = []
     for run_id, bound in bounds.items():
         steps += backlog.filter(run=run_id)[: min(bound, room)]
-    steps += backlog.exclude(run__in=list(bounds))[:room] if bounds else backlog[:room]
+    # Shards are of bounded runs always: a long backlog of them is not looked through for others.
+    steps += backlog.filter(rank=Step.Rank.RUN).exclude(run__in=list(bounds))[:room] if bounds else backlog[:room]
     return sorted(steps, key=lambda step: (step.rank, step.created_at, step.pk))[:room]
 
 
 def _bounds(workspace: Workspace) -> dict[str, int]:
     """How many more steps may go out of each run that is bounded; no rival hands out of these meanwhile."""
     runs = Run.objects.filter(workspace=workspace, at_once__isnull=False, state__in=OPEN).order_by("created_at", "id")
+    out_now = Step.objects.filter(workspace=workspace, state__in=OPEN, released_at__isnull=False)
+    counted = dict(out_now.order_by().values_list("run").annotate(count=Count("pk")))
     bounds = {}
     for run in runs.select_for_update().only("at_once", "cost_limit", "cost_of_step", "cost_spent"):
-        out = Step.objects.filter(run=run.pk, state__in=OPEN, released_at__isnull=False).count()
+        out = counted.get(run.pk, 0)
         most = run.at_once or 0
         if run.cost_limit is not None and run.cost_of_step:
             most = min(most, (run.cost_limit - run.cost_spent) // run.cost_of_step)
@@ -213,13 +249,13 @@ def _send(rows: Sequence[Outbox]) -> int:
         account = account_handle(workspace.cloud_account)
         for sha256 in dict.fromkeys(row.step.version.sha256 for row in rows):
             aws_storage.bundle_deliver(account, workspace.bucket, sha256)
-        packs: dict[str, list[Outbox]] = {}
-        for row in _with_inputs(rows):
-            packs.setdefault(row.pack, []).append(row)
+        packs: dict[str, list[tuple[Outbox, protocol.Task]]] = {}
+        for row, task in _with_tasks(rows):
+            packs.setdefault(row.pack, []).append((row, task))
         messages = [_message(reference, pack) for reference, pack in packs.items()]
         for some in _filled(messages, aws_queue.BATCH, aws_queue.BATCH_BYTES, lambda m: len(m.body.encode())):
             for reference in aws_queue.send(account, workspace.tasks_queue, some):
-                accepted += [row.pk for row in packs[reference]]
+                accepted += [row.pk for row, _ in packs[reference]]
     except CloudFault as error:
         left = [row.pk for row in rows if row.pk not in accepted]
         Outbox.objects.filter(pk__in=left).update(error=error.message[:300], claimed_until=None)
@@ -232,15 +268,17 @@ def _send(rows: Sequence[Outbox]) -> int:
     return len(accepted)
 
 
-def _with_inputs(rows: Iterable[Outbox]) -> Iterator[Outbox]:
+def _with_tasks(rows: Iterable[Outbox]) -> Iterator[tuple[Outbox, protocol.Task]]:
     """Those whose inputs can be named now. What one of them cannot be given does not hold up the others."""
     for row in rows:
         try:
-            row.step.given = inputs_of(row.step, row.attempt) if row.step.inputs else ()
+            given = inputs_of(row.step, row.attempt) if row.step.inputs else ()
+            if row.step.data.get("linked"):
+                row.step.data = _data_of(row.step, row.attempt)
         except CloudFault as error:
             logger.warning("inputs of step %s: %s", row.step_id, error.message)
             continue
-        yield row
+        yield row, task_of(row.step, row.attempt, given)
 
 
 def _packs(rows: Iterable[Outbox], most: int) -> Iterator[list[Outbox]]:
@@ -271,16 +309,17 @@ def _filled(
         yield some
 
 
-def _message(reference: str, pack: Sequence[Outbox]) -> aws_queue.Outgoing:
+def _message(reference: str, pack: Sequence[tuple[Outbox, protocol.Task]]) -> aws_queue.Outgoing:
+    first = pack[0][0].step
     return aws_queue.Outgoing(
         reference=reference,
-        body=protocol.tasks_body([task_of(row.step, row.attempt) for row in pack]),
-        group=(pack[0].step.lane or pack[0].step.run_id) if len(pack) == 1 else reference,
+        body=protocol.tasks_body([task for _, task in pack]),
+        group=(first.lane or first.run_id) if len(pack) == 1 else reference,
         deduplication=reference,
     )
 
 
-def task_of(step: Step, attempt: int) -> protocol.Task:
+def task_of(step: Step, attempt: int, inputs: tuple[protocol.Input, ...] = ()) -> protocol.Task:
     """The message that tells an agent to do a step."""
     version = step.version
     return protocol.Task(
@@ -299,9 +338,9 @@ def task_of(step: Step, attempt: int) -> protocol.Task:
         arguments=tuple(step.arguments),
         environment=step.environment,
         limits=protocol.Limits(**step.limits),
-        inputs=step.given,
+        inputs=inputs,
         secret_names=tuple(step.secrets),
-        data=protocol.Data(**step.data) if step.data else None,
+        data=protocol.Data(**{name: step.data[name] for name in _DATA}) if step.data else None,
         container=protocol.Container(**step.container) if step.container else None,
     )
 
@@ -322,8 +361,11 @@ def outbox_sweep() -> int:
 
 def step_return(*, step: Step) -> bool:
     """Put a released step back into the backlog, to be handed out anew."""
+    attempt = attempt_of(step)
     again = Step.objects.filter(pk=step.pk, state__in=[State.QUEUED, State.RUNNING], attempt=step.attempt)
-    if again.update(state=State.QUEUED, released_at=None, started_at=None, instance_id="", seen_at=None):
+    with transaction.atomic():
+        if not again.update(state=State.QUEUED, released_at=None, started_at=None, instance_id="", seen_at=None):
+            return False
+        attempts_tell([attempt])
         publish_on_commit(f"run:{step.run_id}")
-        return True
-    return False
+    return True

@@ -8,7 +8,6 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from agents.orca_agent import protocol
 from portal.core.models import Identified
 from portal.core.states import Transitions
 
@@ -163,6 +162,7 @@ class Run(Identified):
     cost_limit = models.BigIntegerField(null=True, blank=True)
     cost_of_step = models.BigIntegerField(default=0, help_text="The most that one attempt at a step can cost.")
     cost_spent = models.BigIntegerField(default=0, help_text="What the attempts that have ended did cost.")
+    budget_told_at = models.DateTimeField(null=True, blank=True, help_text="When its owner heard that it runs out.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED, db_index=True)
     via = models.CharField(max_length=10, choices=Via.choices, default=Via.PAGE)
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
@@ -256,9 +256,6 @@ class Step(Identified):
     image = models.CharField(max_length=80, blank=True, help_text="Of the container that it ran in: sha256:…")
     bytes_in = models.PositiveBigIntegerField(default=0)
     bytes_out = models.PositiveBigIntegerField(default=0)
-
-    # What its task names of what earlier steps have left; worked out when it is handed out.
-    given: tuple[protocol.Input, ...] = ()
 
     class Meta(Identified.Meta):
         ordering: ClassVar[list[str]] = ["run", "position"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +15,9 @@ from portal.core.audit import audit
 from portal.core.errors import Conflict, Invalid
 from portal.core.ids import new_id
 from portal.core.live import publish_on_commit
+from portal.pipelines.ceilings import room_require
 from portal.pipelines.definitions import Definition, Draft, filled
-from portal.pipelines.events import pipeline_checked, pipeline_saved, run_refused
+from portal.pipelines.events import pipeline_checked, pipeline_saved, run_accepted
 from portal.pipelines.models import OPEN, Pipeline, PipelineVersion, Run, Script, ScriptVersion, State, Step
 from portal.pipelines.progress import run_settle
 from portal.pipelines.services import inputs_checked, run_cancel, workspace_require
@@ -170,16 +171,18 @@ def pipeline_run(
     given = _parameters(definition, parameters or {})
     with transaction.atomic():
         Pipeline.objects.select_for_update().get(pk=pipeline.pk)
-        held = room_made(pipeline, by, due_at)
+        held = room_made(pipeline, by)
+        room_require(by, [step["limits"] for step in definition["steps"]])
         run = run_made(pipeline, version, by, given, held=held, via=via, due_at=due_at, again_of=again_of)
-        Step.objects.bulk_create(_steps(run, pipeline, definition))
+        steps = Step.objects.bulk_create(_steps(run, pipeline, definition))
         audit("run.create", run, by=by, pipeline=pipeline.pk, version=version.number, via=str(via))
-        run_begin(run)
+        run_begin(run, steps)
     return run
 
 
-def run_begin(run: Run) -> None:
-    """Begin what may begin, in the transaction that made the run."""
+def run_begin(run: Run, steps: Sequence[Step]) -> None:
+    """Begin what may begin, in the transaction that made the run. Raises ``LimitReached``."""
+    run_accepted.send(sender=Run, run=run, steps=steps)
     run_settle(run_id=run.pk)
     publish_on_commit(f"owner:{run.owner_id}", f"workspace:{run.workspace_id}")
     run.refresh_from_db(fields=["state"])
@@ -196,16 +199,14 @@ def _parameters(definition: Definition, given: Mapping[str, str]) -> dict[str, s
     return values
 
 
-def room_made(pipeline: Pipeline, by: User, due_at: datetime | None) -> bool:
+def room_made(pipeline: Pipeline, by: User) -> bool:
     """What the pipeline's concurrency asks for; whether the new run has to wait for another to end."""
     rivals = list(Run.objects.filter(pipeline=pipeline, state__in=OPEN))
     if not rivals or pipeline.concurrency == Pipeline.Concurrency.ALLOW:
         return False
     if pipeline.concurrency == Pipeline.Concurrency.FORBID:
-        why = f"{pipeline.name} is still running."
-        run_refused.send(sender=Pipeline, pipeline=pipeline, due_at=due_at, why=why)
         hint = "Wait for it, stop it, or let the pipeline queue its runs."
-        raise Conflict(why, code="pipeline_busy", hint=hint)
+        raise Conflict(f"{pipeline.name} is still running.", code="pipeline_busy", hint=hint)
     if pipeline.concurrency == Pipeline.Concurrency.REPLACE:
         for rival in rivals:
             run_cancel(run=rival, by=by)
@@ -216,8 +217,9 @@ def room_made(pipeline: Pipeline, by: User, due_at: datetime | None) -> bool:
 def run_made(pipeline: Pipeline, version: PipelineVersion, by: User, parameters: Mapping[str, str], **more: Any) -> Run:
     """A run without steps."""
     definition = version.definition
+    mine = {"owner": by} if by.pk == pipeline.owner_id else {"owner_id": pipeline.owner_id}
     return Run.objects.create(
-        owner_id=pipeline.owner_id,
+        **mine,
         workspace_id=definition["workspace_id"],
         pipeline=pipeline,
         pipeline_version=version,

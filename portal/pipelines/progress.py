@@ -6,9 +6,8 @@ works inside the transaction of the change that caused it, so that nobody sees a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -20,11 +19,11 @@ from portal.core.background import enqueue_on_commit
 from portal.core.live import publish_on_commit
 from portal.core.states import move, moved
 from portal.pipelines import dispatch
-from portal.pipelines.events import run_ended
+from portal.pipelines.events import run_ended, runs_settling
 from portal.pipelines.inputs import lacking
 from portal.pipelines.models import FINAL, OPEN, TRANSITIONS, Pipeline, Run, State, Step
+from portal.pipelines.spending import is_spent, spent_end
 from portal.workspaces.control import control_changed
-from portal.workspaces.models import Workspace
 
 # Of the states that a run's steps have ended in, the one that tells most is the run's.
 _WORST_FIRST = (State.LOST, State.TIMED_OUT, State.FAILED, State.CANCELLED, State.SUCCEEDED, State.SKIPPED)
@@ -32,7 +31,20 @@ _ILL = FINAL - {State.SUCCEEDED, State.SKIPPED}
 _NO_HOPE = FINAL - {State.SUCCEEDED}
 _TRIED_AGAIN = frozenset({State.FAILED, State.TIMED_OUT, State.LOST})
 _LONGEST_BACKOFF = timedelta(hours=1)
-_OF_RUN = ("name", "state", "owner_id", "workspace_id", "pipeline_id", "on_failure", "held", "cancel_requested_at")
+_OF_RUN = (
+    "name",
+    "state",
+    "owner_id",
+    "workspace_id",
+    "pipeline_id",
+    "on_failure",
+    "held",
+    "cancel_requested_at",
+    "at_once",
+    "cost_limit",
+    "cost_of_step",
+    "cost_spent",
+)
 _OF_STEP = ("run_id", "key", "needs", "inputs", "state", "released_at", "retry_at", "workspace_id")
 
 
@@ -46,6 +58,7 @@ def runs_settle(*, run_ids: Sequence[str]) -> None:
     """The same for several. A run that something else changes at the same moment is left to that."""
     if not run_ids:
         return
+    runs_settling.send(sender=Run, run_ids=run_ids)
     states = _counted(run_ids)
     topics: list[str] = []
     for run in Run.objects.filter(pk__in=list(states)).only(*_OF_RUN):
@@ -54,6 +67,8 @@ def runs_settle(*, run_ids: Sequence[str]) -> None:
         if (State.WAITING in found or stops) and _advanced(run):
             found = _counted([run.pk])[run.pk]
             topics.append(f"run:{run.pk}")
+        if found.keys() & {State.QUEUED, State.WAITING} and is_spent(run) and spent_end(run):
+            found = _counted([run.pk])[run.pk]
         if _settled(run, found):
             topics += [f"run:{run.pk}", f"owner:{run.owner_id}"]
             if run.is_final:
@@ -108,7 +123,7 @@ def _advanced(run: Run) -> bool:
     if ready:
         waiting = Step.objects.filter(pk__in=[step.pk for step in ready])
         changed += move(waiting, TRANSITIONS, State.QUEUED, among=[State.WAITING], retry_at=None)
-        release_on_commit(step.workspace_id for step in ready)
+        dispatch.release_soon(step.workspace_id for step in ready)
     return changed > 0
 
 
@@ -204,13 +219,3 @@ def run_go_on(*, run_id: str) -> None:
     """Settle a run in a transaction of its own."""
     with transaction.atomic():
         run_settle(run_id=run_id)
-
-
-def release_on_commit(workspace_ids: Iterable[str]) -> None:
-    """Hand out what is queued in these workspaces, once that is committed."""
-    for workspace_id in sorted(set(workspace_ids)):
-        transaction.on_commit(partial(_release, workspace_id), robust=True)
-
-
-def _release(workspace_id: str) -> None:
-    dispatch.steps_release(workspace=Workspace.objects.get(pk=workspace_id))

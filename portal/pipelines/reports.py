@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -18,6 +17,7 @@ from django.utils import timezone
 from agents.orca_agent import protocol
 from portal.core.live import publish_on_commit
 from portal.pipelines import dispatch
+from portal.pipelines.attempts import Attempt, attempt_of, attempts_tell
 from portal.pipelines.models import OPEN, TRANSITIONS, LogChunk, SeenEvent, State, Step
 from portal.pipelines.progress import retry_of, retry_when_due, runs_settle
 from portal.workspaces import instances
@@ -81,13 +81,13 @@ def envelopes_apply(*, envelopes: Sequence[protocol.Envelope], signers: Signers)
         book = _Book.of(reports)
         for report in reports:
             book.read(report)
-        ended = book.write()
-        for workspace in {report.workspace.pk: report.workspace for report in reports}.values():
-            _heartbeats_note(workspace, reports)
-            dispatch.pace.ended(workspace.pk, ended.get(workspace.pk, 0))
-            if workspace.pk in ended or book.frees(workspace):
-                # After the news have gone out; should this process die in between, a sweep releases.
-                transaction.on_commit(partial(dispatch.steps_release, workspace=workspace), robust=True)
+        with dispatch.releases_gathered():
+            ended = book.write()
+            for workspace in {report.workspace.pk: report.workspace for report in reports}.values():
+                _heartbeats_note(workspace, reports)
+                dispatch.pace.ended(workspace.pk, ended.get(workspace.pk, 0))
+                if workspace.pk in ended or book.frees(workspace):
+                    dispatch.release_soon([workspace.pk])
     return len(reports)
 
 
@@ -152,6 +152,7 @@ class _Book:
         self._entries = entries
         self._chunks: list[LogChunk] = []
         self._registered: set[str] = set()
+        self._attempts: list[Attempt | None] = []
         self._now = timezone.now()
         self._handlers: Mapping[type, Callable[[Report, Any], None]] = {
             protocol.StepLog: self._log,
@@ -220,6 +221,7 @@ class _Book:
         if entry is None or entry.now("state") not in OPEN or self._is_past(entry, event):
             return
         self._executed(entry, event.boot_id, event.started_at)
+        self._attempts.append(self._ended(report, entry, event))
         again = retry_of(entry.step, event)
         if again is not None:
             entry.move(State.WAITING, **again, **_UNBEGUN, tries=[*entry.step.tries, _try(report, entry, event)])
@@ -244,6 +246,18 @@ class _Book:
             outputs=[asdict(output) for output in event.outputs],
             outputs_truncated=event.outputs_truncated,
             image=event.image,
+            bytes_in=event.bytes_in,
+            bytes_out=event.bytes_out,
+        )
+
+    def _ended(self, report: Report, entry: _Entry, event: protocol.StepFinished) -> Attempt | None:
+        return attempt_of(
+            entry.step,
+            attempt=event.attempt,
+            execution=entry.now("executions"),
+            instance_id=report.instance_id,
+            started_at=instances.instant(event.started_at),
+            finished_at=instances.instant(event.finished_at),
             bytes_in=event.bytes_in,
             bytes_out=event.bytes_out,
         )
@@ -283,7 +297,10 @@ class _Book:
         for step_id in event.returned:
             entry = self._entries.get(step_id)
             if entry is not None and entry.step.workspace_id == report.workspace.pk:
-                entry.move(State.QUEUED, among=[State.RUNNING], started_at=None, instance_id="")
+                begun = {name: entry.now(name) for name in ("started_at", "instance_id")}
+                if entry.move(State.QUEUED, among=[State.RUNNING], started_at=None, instance_id=""):
+                    at, execution = instances.instant(event.at), entry.now("executions")
+                    self._attempts.append(attempt_of(entry.step, **begun, execution=execution, finished_at=at))
 
     def frees(self, workspace: Workspace) -> bool:
         """Whether an instance of the workspace has slots that nobody knew of."""
@@ -311,6 +328,7 @@ class _Book:
                 topics.append(f"owner:{entry.owner_id}")
                 if state not in OPEN:
                     ended[step.workspace_id] = ended.get(step.workspace_id, 0) + 1
+        attempts_tell(self._attempts)
         runs_settle(run_ids=sorted(settled))
         if topics:
             publish_on_commit(*topics)

@@ -22,6 +22,8 @@ from portal.core.states import move
 from portal.gateways import aws_storage
 from portal.pipelines import dispatch
 from portal.pipelines.bundles import Upload, bundled
+from portal.pipelines.ceilings import room_require
+from portal.pipelines.events import run_accepted
 from portal.pipelines.models import OPEN, TRANSITIONS, Run, Script, ScriptVersion, State, Step
 from portal.pipelines.progress import run_settle
 from portal.pipelines.selectors import log_lines, pipelines_using
@@ -135,6 +137,7 @@ def run_create(
     secrets_require(workspace, secrets)
     title = " ".join(name.split())[:120] or version.script.name
     with transaction.atomic():
+        room_require(owner, [checked["limits"]])
         run = Run.objects.create(
             owner=owner,
             workspace=workspace,
@@ -145,7 +148,9 @@ def run_create(
             again_of=again_of,
         )
         named = list(dict.fromkeys(secrets))
-        Step.objects.create(run=run, workspace=workspace, name=title, version=version, secrets=named, **checked)
+        step = Step(run=run, workspace=workspace, name=title, version=version, secrets=named, **checked)
+        step.save(force_insert=True)
+        run_accepted.send(sender=Run, run=run, steps=[step])
         audit("run.create", run, by=owner, workspace=workspace.pk, version=version.pk, via=str(via))
         dispatch.steps_release(workspace=workspace)
         publish_on_commit(f"owner:{owner.pk}", f"workspace:{workspace.pk}")
@@ -207,8 +212,11 @@ def inputs_checked(
     return {"arguments": list(arguments), "environment": dict(environment), "limits": chosen}
 
 
-def run_cancel(*, run: Run, by: User | None = None) -> None:
-    """Stop a run: what has not begun never does, what runs is told to end and then killed. Raises ``Conflict``."""
+def run_cancel(*, run: Run, by: User | None = None, reason: str = "cancelled", message: str = "") -> None:
+    """Stop a run: what has not begun never does, what runs is told to end and then killed. Raises ``Conflict``.
+
+    ``reason`` and ``message`` are those of what has not begun.
+    """
     now = timezone.now()
     with transaction.atomic():
         asked = Run.objects.filter(pk=run.pk, state__in=OPEN, cancel_requested_at=None)
@@ -217,7 +225,7 @@ def run_cancel(*, run: Run, by: User | None = None) -> None:
             if run.is_final:
                 raise Conflict(f"This run has already ended: {run.get_state_display().lower()}.", code="already_ended")
             return
-        audit("run.cancel", run, by=by)
+        audit("run.cancel", run, by=by, reason=reason)
         waiting = Step.objects.filter(run=run, state__in=OPEN, released_at=None)
         move(
             waiting,
@@ -225,8 +233,8 @@ def run_cancel(*, run: Run, by: User | None = None) -> None:
             State.CANCELLED,
             finished_at=now,
             retry_at=None,
-            reason="cancelled",
-            message="Cancelled before it began.",
+            reason=reason,
+            message=message or "Cancelled before it began.",
         )
         asked_steps = Step.objects.filter(run=run, state__in=OPEN)
         if asked_steps.update(cancel_requested_at=now):

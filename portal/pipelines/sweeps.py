@@ -17,8 +17,10 @@ from portal.core.live import publish_on_commit
 from portal.core.states import moved
 from portal.gateways import aws_queue
 from portal.pipelines import dispatch, progress
+from portal.pipelines.attempts import attempt_of, attempts_tell
 from portal.pipelines.models import OPEN, TRANSITIONS, LogChunk, Outbox, Run, SeenEvent, State, Step
 from portal.pipelines.progress import run_settle
+from portal.pipelines.spending import spent_runs
 from portal.workspaces.models import Instance, Workspace
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ def runs_sweep() -> int:
     for run_id in Run.objects.filter(state__in=OPEN).exclude(steps__state__in=OPEN).values_list("pk", flat=True)[:500]:
         run_settle(run_id=run_id)
         touched += 1
+    for run_id in spent_runs():
+        run_settle(run_id=run_id)
     return touched
 
 
@@ -83,9 +87,11 @@ def _workspace_sweep(workspace: Workspace) -> int:
 
 def step_end(step: Step, state: str, reason: str, message: str) -> bool:
     """End a step that no instance will end any more."""
+    attempt = attempt_of(step)
     with transaction.atomic():
         if not moved(step, TRANSITIONS, state, finished_at=timezone.now(), reason=reason, message=message):
             return False
+        attempts_tell([attempt])
         run_settle(run_id=step.run_id)
         publish_on_commit(f"run:{step.run_id}")
     return True

@@ -19,8 +19,7 @@ from django.utils import timezone
 from portal.core.errors import OrcaError
 from portal.core.live import publish_on_commit
 from portal.pipelines import dispatch
-from portal.pipelines.events import run_refused
-from portal.pipelines.models import OPEN, Pipeline
+from portal.pipelines.models import OPEN
 from portal.schedules.events import slot_not_run
 from portal.schedules.models import Fire, Schedule
 from portal.schedules.services import schedule_disable
@@ -179,10 +178,7 @@ def _taken(schedule: Schedule, slot: datetime, *, last: datetime, next_at: datet
 
 def _tell(fire: Fire) -> None:
     """Let others know of a slot that started nothing."""
-    schedule = fire.schedule
-    slot_not_run.send(sender=Schedule, schedule=schedule, fire=fire)
-    if schedule.pipeline is not None:
-        run_refused.send(sender=Pipeline, pipeline=schedule.pipeline, due_at=fire.due_at, why=fire.why)
+    slot_not_run.send(sender=Schedule, schedule=fire.schedule, fire=fire)
 
 
 def schedules_check() -> int:

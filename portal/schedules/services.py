@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -63,8 +63,7 @@ def schedule_change(
     now = timezone.now()
     with transaction.atomic():
         held = Schedule.objects.select_for_update().select_related(None).get(pk=schedule.pk)
-        if timing.kind == Schedule.Kind.INTERVAL and timing.at is None and held.kind == timing.kind:
-            timing = replace(timing, at=held.at)
+        timing = timing.counted_as(timing_of(held))
         same = timing.settled() == timing_of(held)
         times = _times(timing.settled() if same else timing.checked(now), missed)
         given = {"name": _name(name), **times, **target.checked(held.owner)}

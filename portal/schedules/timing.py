@@ -64,6 +64,11 @@ class Timing:
             raise _refused("at", f"This has passed: it is {there:%Y-%m-%d %H:%M:%S} there now.")
         return found
 
+    def counted_as(self, before: Timing) -> Timing:
+        """The same; an interval that says no beginning goes on being counted from where it was ``before``."""
+        goes_on = self.kind == before.kind == Kind.INTERVAL and self.at is None
+        return replace(self, at=before.at) if goes_on else self
+
     def _cron_check(self) -> None:
         if len(self.expression) > 200:
             raise _refused("expression", "At most 200 characters.")

@@ -47,9 +47,8 @@ def schedules_save(sender: object, *, pipeline: Pipeline, version: PipelineVersi
 
 
 def _kept(timing: Timing, schedule: Schedule) -> Timing:
-    """The timing as it would be kept: an interval goes on being counted from where it was."""
-    settled = timing.settled()
-    return settled if settled.at or not schedule.at else Timing(**{**vars(settled), "at": schedule.at})
+    """The timing as it would be kept."""
+    return timing.counted_as(timing_of(schedule)).settled()
 
 
 def _timing(given: Mapping[str, Any]) -> Timing:

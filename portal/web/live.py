@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from portal.core.streams import Event
+from portal.core.streams import PAUSE, Event
 
 
 class Fragments:
@@ -20,6 +20,7 @@ class Fragments:
     def __init__(self, *topics: str, draw: Callable[[], Mapping[str, str]]) -> None:
         self.topics = topics
         self.over = False
+        self.pause = PAUSE
         self._draw = draw
         self._sent: dict[str, str] = {}
 

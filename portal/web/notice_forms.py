@@ -17,6 +17,7 @@ _WORDS = {
     Kind.FAILURE: "A run failed, was lost, or ran longer than its limit",
     Kind.LATE: "A run is late",
     Kind.DID_NOT_RUN: "Something did not run",
+    Kind.BUDGET: "Money runs out, mine of this month or a job's",
 }
 
 

@@ -100,8 +100,16 @@ FINDING = {
     "failed": Look("Wrong", "bad", "x-circle-fill"),
     "skipped": Look("Not looked at", "off", "dash-circle"),
 }
+PHASE = {
+    "searching": Look("Searching", "busy", "arrow-repeat", moves=True),
+    "splitting": Look("Splitting", "busy", "arrow-repeat", moves=True),
+    "starting": Look("Starting nodes", "busy", "arrow-repeat", moves=True),
+    "running": Look("Running", "busy", "arrow-repeat", moves=True),
+    "gathering": Look("Gathering", "busy", "arrow-repeat", moves=True),
+}
 _KINDS = {
     "run": RUN,
+    "phase": PHASE,
     "workspace": WORKSPACE,
     "terraform": TERRAFORM,
     "instance": INSTANCE,

@@ -6,9 +6,11 @@ from django.urls import URLPattern, path
 
 from portal.web.views import (
     account,
+    budget,
     clouds,
     dashboard,
     device,
+    jobs,
     notifications,
     pipelines,
     runs,
@@ -16,6 +18,7 @@ from portal.web.views import (
     scripts,
     secrets,
     terraform_runs,
+    usage,
     workspaces,
 )
 from portal.web.views.health import healthz
@@ -26,6 +29,7 @@ _script = "scripts/<slug:script_id>/"
 _schedule = "schedules/<slug:schedule_id>/"
 _pipeline = "pipelines/<slug:pipeline_id>/"
 _run = "runs/<slug:run_id>/"
+_job = "jobs/<slug:job_id>/"
 _notification = "notifications/<slug:notification_id>/"
 _cloud = "clouds/<slug:account_id>/"
 _step = _run + "steps/<slug:step_id>/"
@@ -88,6 +92,17 @@ urlpatterns: list[URLPattern] = [
     path(_step + "log/", runs.step_log, name="step_log"),
     path(_step + "outputs/<path:path>", runs.step_output, name="step_output"),
     path(_step + "preview/<path:path>", runs.step_preview, name="step_preview"),
+    path("jobs/", jobs.job_list, name="job_list"),
+    path("jobs/live/", jobs.job_list_live, name="job_list_live"),
+    path("jobs/new/", jobs.job_new, name="job_new"),
+    path("jobs/preview/", jobs.job_preview, name="job_preview"),
+    path("jobs/yaml/", jobs.job_yaml, name="job_yaml"),
+    path(_job, jobs.job, name="job"),
+    path(_job + "live/", jobs.job_live, name="job_live"),
+    path(_job + "cancel/", jobs.job_cancel, name="job_cancel"),
+    path(_job + "retry/", jobs.job_retry, name="job_retry"),
+    path(_job + "outputs/delete/", jobs.job_outputs_delete, name="job_outputs_delete"),
+    path(_job + "files/<str:kind>", jobs.job_file, name="job_file"),
     path("notifications/", notifications.notification_list, name="notification_list"),
     path("notifications/new/", notifications.notification_new, name="notification_new"),
     path(_notification, notifications.notification, name="notification"),
@@ -98,6 +113,11 @@ urlpatterns: list[URLPattern] = [
     path(_notification + "switch/", notifications.notification_switch, name="notification_switch"),
     path(_notification + "delete/", notifications.notification_delete, name="notification_delete"),
     path(_notification + "deliveries/<slug:delivery_id>/again/", notifications.delivery_again, name="delivery_again"),
+    path("usage/", usage.usage, name="usage"),
+    path("usage/budget/", budget.budget, name="budget"),
+    path("usage/<slug:month>/", usage.usage, name="statement"),
+    path("usage/<slug:month>/csv/", usage.usage_csv, name="usage_csv"),
+    path("usage/<slug:month>/pdf/", usage.usage_pdf, name="usage_pdf"),
     path("device/", device.device, name="device"),
     path("clouds/", clouds.cloud_list, name="cloud_list"),
     path("clouds/new/", clouds.cloud_new, name="cloud_new"),

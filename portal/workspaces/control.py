@@ -79,13 +79,24 @@ def _desired(workspace: Workspace) -> protocol.Desired:
         generation=workspace.control_wanted,
         authorized_keys=tuple(authorized_keys_of(workspace.owner_id)),
         cancelled=tuple(step for source in _cancelled_steps for step in source(workspace)),
+        leaving=tuple(workspace.nodes_leaving),
         agent=protocol.Release(sha256=agent.sha256, key=agent.key, bucket=agent.bucket),
+        lease=settings.PORTAL_GONE,
     )
 
 
 def control_changed_for_owner(*, owner_id: str) -> None:
     """Note that something about a person has changed which all their instances must know."""
     control_changed(list(Workspace.objects.filter(owner_id=owner_id).values_list("pk", flat=True)))
+
+
+def leases_renew() -> int:
+    """Tell all instances that the portal is there still: those that do not hear of it shut themselves down.
+
+    A new generation is all that it takes; the sweep publishes it. How many workspaces.
+    """
+    down = [Workspace.State.REQUESTED, Workspace.State.STOPPED, Workspace.State.DESTROYED]
+    return Workspace.objects.exclude(state__in=down).update(control_wanted=F("control_wanted") + 1)
 
 
 def controls_sweep() -> int:

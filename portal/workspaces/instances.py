@@ -164,7 +164,7 @@ def instances_compare(*, workspace: Workspace) -> None:
                 fields["running"] = []  # type: ignore[assignment]
             unchanged = Instance.objects.filter(pk=instance.pk, heartbeat_at=instance.heartbeat_at)
             unchanged.update(state=state, **fields)
-        workspace.refresh_from_db(fields=["state", "active_run", "ready_at", "state_changed_at"])
+        workspace.refresh_from_db(fields=["state", "state_reason", "active_run", "ready_at", "state_changed_at"])
         _conclude(workspace)
 
 
@@ -192,6 +192,7 @@ def _conclude(workspace: Workspace) -> None:
     elif states == {Instance.State.STOPPED}:
         if workspace.state in {_State.STOPPING, _State.READY, _State.DEGRADED}:
             target = _State.STOPPED
+            reason = workspace.state_reason if workspace.state == _State.STOPPING else ""
     elif Instance.State.UNREACHABLE in states:
         if workspace.state == _State.READY:
             target = _State.DEGRADED

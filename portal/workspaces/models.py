@@ -50,6 +50,13 @@ class Workspace(Identified):
     instance_count = models.PositiveSmallIntegerField(
         default=1, validators=[MinValueValidator(1), MaxValueValidator(16)]
     )
+    node_count = models.PositiveSmallIntegerField(
+        default=0, help_text="Instances that jobs want besides these; there are as many more, or soon will be."
+    )
+    nodes_leaving = models.JSONField(
+        default=list, blank=True, help_text="Ids of the instances that go away as soon as they are idle."
+    )
+    nodes_leaving_since = models.DateTimeField(null=True, blank=True)
     volume_gb = models.PositiveIntegerField(default=20, validators=[MinValueValidator(8), MaxValueValidator(1000)])
     slots = models.PositiveSmallIntegerField(default=4, help_text="Steps that one instance runs at the same time.")
     state = models.CharField(max_length=12, choices=State.choices, default=State.REQUESTED, db_index=True)

@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.accounts.quotas import Quota, quota_of
 from portal.clouds.models import CloudAccount
 from portal.clouds.selectors import account_for_new_workspace
 from portal.core.audit import audit
@@ -15,6 +16,7 @@ from portal.core.errors import Conflict, Invalid, LimitReached
 from portal.core.states import moved
 from portal.gateways import aws_compute, aws_platform
 from portal.workspaces.control import signing_key
+from portal.workspaces.events import instances_wanted
 from portal.workspaces.models import Instance, TerraformRun, Workspace
 from portal.workspaces.selectors import workspaces_of
 from portal.workspaces.terraform_runs import POWER, announce, terraform_run_request
@@ -45,11 +47,13 @@ def workspace_create(
             code="not_approved",
             hint="You get an e-mail as soon as it is approved.",
         )
+    quota = quota_of(owner)
+    _quota_check(quota, instance_type, volume_gb)
     with transaction.atomic():
         User.objects.select_for_update().get(pk=owner.pk)
-        if workspaces_of(owner).count() >= settings.MAX_WORKSPACES:
+        if workspaces_of(owner).count() >= quota.workspaces:
             raise LimitReached(
-                f"You may have {settings.MAX_WORKSPACES} workspaces at a time.",
+                f"You may have {quota.workspaces} workspaces at a time.",
                 code="too_many_workspaces",
                 hint="Delete one that you no longer need, with its data.",
             )
@@ -86,6 +90,17 @@ def _inputs_check(name: str, instance_type: str, volume_gb: int) -> None:
         raise Invalid("The workspace cannot be made like this.", fields=fields)
 
 
+def _quota_check(quota: Quota, instance_type: str, volume_gb: int) -> None:
+    fields = {}
+    if not quota.allows(instance_type):
+        fields["instance_type"] = "You may have: " + ", ".join(quota.sizes) + "."
+    if volume_gb > quota.volume_gb:
+        fields["volume_gb"] = f"You may have at most {quota.volume_gb} GB."
+    if fields:
+        hint = "Trial accounts have less; ask an operator to lift that."
+        raise Invalid("This is more than you may have.", code="over_quota", hint=hint, fields=fields)
+
+
 def workspace_apply(*, workspace: Workspace, by: User | None, review: bool = False) -> TerraformRun:
     """Bring the environment to what Orca's modules say: builds what is missing, mends what has drifted."""
     return terraform_run_request(workspace=workspace, operation=TerraformRun.Operation.APPLY, by=by, review=review)
@@ -109,19 +124,21 @@ def workspace_destroy(
     return terraform_run_request(workspace=workspace, operation=operation, by=by)
 
 
-def workspace_stop(*, workspace: Workspace, by: User | None = None) -> None:
+def workspace_stop(*, workspace: Workspace, by: User | None = None, reason: str = "") -> None:
     """Stop the instances; disks and data stay. What was running goes on when they are started again.
 
-    While Terraform builds, this is noted, and done as soon as that has ended.
+    While Terraform builds, this is noted, and done as soon as that has ended. ``reason`` is shown for as long as they
+    are stopped.
     """
     if _stop_put_off(workspace):
         audit("workspace.stop", workspace, by=by, put_off=True)
         announce(workspace)
         return
     _idle_check(workspace, "stop")
-    if not moved(workspace, Workspace.TRANSITIONS, State.STOPPING, state_changed_at=timezone.now(), state_reason=""):
+    why = reason[:500]
+    if not moved(workspace, Workspace.TRANSITIONS, State.STOPPING, state_changed_at=timezone.now(), state_reason=why):
         raise Conflict(f"A workspace that is {workspace.state} cannot be stopped.", code="wrong_state")
-    audit("workspace.stop", workspace, by=by)
+    audit("workspace.stop", workspace, by=by, reason=reason)
     _power(workspace)
 
 
@@ -133,6 +150,7 @@ def workspace_start(*, workspace: Workspace, by: User | None = None) -> None:
         announce(workspace)
         return
     _idle_check(workspace, "start")
+    instances_wanted.send(sender=Workspace, workspace=workspace)
     fields = {"state_changed_at": timezone.now(), "state_reason": "Starting the instance", "ready_at": None}
     if not moved(workspace, Workspace.TRANSITIONS, State.APPLYING, among=[State.STOPPED], **fields):
         raise Conflict(f"A workspace that is {workspace.state} cannot be started.", code="wrong_state")

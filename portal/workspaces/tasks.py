@@ -30,5 +30,10 @@ def instances_sweep(**_: Any) -> int:
 
 
 @shared_task
+def leases_renew(**_: Any) -> int:
+    return control.leases_renew()
+
+
+@shared_task
 def instances_leave(workspace_id: str, **_: Any) -> int:
     return letting_go.instances_leave(workspace_id=workspace_id)

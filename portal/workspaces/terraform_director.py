@@ -343,7 +343,7 @@ def terraform_variables(workspace: Workspace, operation: str) -> dict[str, objec
         "user_principal_arn": services.user_principal_arn(),
         "user_external_id": services.user_external_id(workspace),
         "instance_type": workspace.instance_type,
-        "instance_count": workspace.instance_count,
+        "instance_count": workspace.instance_count + workspace.node_count,
         "volume_gb": workspace.volume_gb,
         "image_id": settings.IMAGE_ID,
         "slots": workspace.slots,

@@ -21,7 +21,7 @@ from portal.core.background import enqueue, enqueue_on_commit
 from portal.core.errors import Conflict, OrcaError
 from portal.core.live import publish_on_commit
 from portal.core.states import move, moved
-from portal.workspaces.events import workspace_gone
+from portal.workspaces.events import instances_wanted, workspace_gone
 from portal.workspaces.models import Instance, TerraformRun, Workspace
 
 EXECUTE = "portal.workspaces.tasks.terraform_run_execute"
@@ -41,6 +41,8 @@ def terraform_run_request(
             f"The cloud account {workspace.cloud_account.name} was unlinked; Orca cannot do anything there any more.",
             code="account_unlinked",
         )
+    if operation == _Operation.APPLY:
+        instances_wanted.send(sender=Workspace, workspace=workspace)
     with transaction.atomic():
         run = TerraformRun.objects.create(
             workspace=workspace,

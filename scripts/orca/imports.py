@@ -25,9 +25,9 @@ LAYERS = (
     "pipelines",
     "schedules",
     "notices",
+    "usage",
     "jobs",
     "fleets",
-    "usage",
     "web",
 )
 MESSAGES = "agents.orca_agent.protocol"

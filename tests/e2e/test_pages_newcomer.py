@@ -7,17 +7,16 @@ import re
 import secrets
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from scripts.orca.bench.installation import BUILD_SECONDS, Orca, link_mailed
-from tests.fixtures.windows import chromium
+from tests.fixtures.windows import chromium, page
 
-__all__ = ["chromium"]
+__all__ = ["chromium", "page"]
 pytestmark = [pytest.mark.cloud, pytest.mark.browser]
 SCRIPT = """
 import pathlib, sys, time
@@ -30,19 +29,6 @@ out = pathlib.Path("output"); out.mkdir(exist_ok=True)
 print("done", flush=True)
 """
 SOON = 30_000
-
-
-@pytest.fixture
-def page(chromium: Browser, running_orca: Orca) -> Iterator[Page]:
-    """A window that nobody is logged in to; what its console complains about fails the test."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, base_url=running_orca.url)
-    found = context.new_page()
-    complaints: list[str] = []
-    found.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    found.on("pageerror", lambda error: complaints.append(str(error)))
-    yield found
-    context.close()
-    assert complaints == []
 
 
 def signed_up(page: Page, orca: Orca) -> None:

@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from scripts.orca.bench.installation import Lab, Orca
-from tests.fixtures.windows import chromium
+from scripts.orca.bench.installation import Lab
+from tests.fixtures.windows import chromium, page, page_of_owner
 
-__all__ = ["chromium"]
+__all__ = ["chromium", "page", "page_of_owner"]
 pytestmark = [pytest.mark.cloud, pytest.mark.browser]
 SOON = 30_000
-
-
-@pytest.fixture
-def page(chromium: Browser, running_orca: Orca, lab: Lab) -> Iterator[Page]:
-    """A window in which the owner of the workspace is logged in; what its console complains about fails the test."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, base_url=running_orca.url)
-    found = context.new_page()
-    complaints: list[str] = []
-    found.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    found.on("pageerror", lambda error: complaints.append(str(error)))
-    found.goto("/accounts/login/")
-    found.get_by_label("Email").fill(lab.person.email)
-    found.get_by_label("Password").fill(lab.person.password)
-    found.get_by_role("main").get_by_role("button", name="Log in").click()
-    expect(found.get_by_role("link", name="Pipelines")).to_be_visible()
-    yield found
-    context.close()
-    assert complaints == []
 
 
 def built(page: Page, source: str) -> None:
@@ -42,7 +23,8 @@ def built(page: Page, source: str) -> None:
     expect(page.get_by_role("heading", name="Source")).to_be_visible()
 
 
-def test_a_pipeline_is_built_by_hand_run_on_schedule_and_another_stopped(page: Page, lab: Lab) -> None:
+def test_a_pipeline_is_built_by_hand_run_on_schedule_and_another_stopped(page_of_owner: Page, lab: Lab) -> None:
+    page = page_of_owner
     name, slow = f"counts-{secrets.token_hex(3)}", f"slow-{secrets.token_hex(3)}"
     lab.person.upload(name, main_py="print('hello from', __file__.rsplit('/', 1)[-1])")
     lab.person.upload(slow, main_py="import time\ntime.sleep(120)")

@@ -22,18 +22,11 @@ def test_a_process_killed_in_the_middle_of_a_run_costs_nothing(lab: Lab, running
     before = running_orca.pid_of(name)
     running_orca.kill(name)
     wait_until(lambda: running_orca.pid_of(name) not in {0, before}, 30, f"{name}'s return")
-    wait_until(lambda: answers(lab), 30, "the portal's answer")
+    wait_until(lab.person.is_answered, 30, "the portal's answer")
     ended = lab.person.ended(run, seconds=120)
     assert ended["state"] == "succeeded"
     # What a killed relay had in its hands comes again when the queue's visibility timeout is over.
     wait_until(lambda: lab.person.log(ended)[-8:] == [str(i) for i in range(8)], 45, "the whole log")
-
-
-def answers(lab: Lab) -> bool:
-    try:
-        return bool(lab.person.api.get("me/").is_success)
-    except Exception:  # whatever httpx says while the portal is away
-        return False
 
 
 def test_a_stopped_workspace_keeps_its_home_and_does_what_was_asked_meanwhile(lab: Lab) -> None:

@@ -225,3 +225,14 @@ def test_a_stopped_instance_gives_its_step_back_and_goes_on_after_a_start(instan
     instance.events.wait(InstanceRegistered, where=lambda event: event.boot_id != first, timeout=60)
     assert instance.events.finished(task, 90).state == "cancelled"
     assert instance.events.of(InstanceStopping)
+
+
+def test_an_instance_whose_portal_has_vanished_stops_itself(instance: Instance) -> None:
+    """The last of this file: the instance stays down. What it was told a lease of, nobody renews."""
+    task = instance.cloud.run("import time\ntime.sleep(8)")
+    instance.events.wait(StepStarted, task.step, timeout=60)
+    instance.cloud.desire(Desired(generation=2, lease=4))
+    assert instance.events.finished(task, 30).state == "succeeded"  # longer than the lease: what runs is left to run
+    instance.ec2.get_waiter("instance_stopped").wait(
+        InstanceIds=[instance.id], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )

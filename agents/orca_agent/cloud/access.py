@@ -38,8 +38,8 @@ class Cloud:
         return S3Bucket(self.bucket_name, self._client("s3", self.transport))
 
     def links(self) -> Links:
-        """For objects in buckets that are not the workspace's."""
-        return Links(Client("s3", self.region, None, self.transport))
+        """For what is not in the workspace's bucket."""
+        return Links(Client("s3", self.region, None, Transport(guarded=True)))
 
     def secrets(self, workspace: str) -> SecretsManager:
         return SecretsManager(f"orca/{workspace}/", self._client("secretsmanager", self.transport))

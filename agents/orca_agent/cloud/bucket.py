@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Dict, Final, Iterator, Mapping, Optional, Protocol
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urljoin, urlsplit
 
 from agents.orca_agent.cloud.client import Client, custom_endpoint, dns_suffix, read_error
 from agents.orca_agent.cloud.errors import CloudError
@@ -19,6 +19,9 @@ SILENCE: Final = 20.0
 """Seconds after which a part that does not arrive is asked for again."""
 PART_ATTEMPTS: Final = 3
 """Few, so that who fetches can look between them whether it is still wanted."""
+MAX_REDIRECTS: Final = 5
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+NAMED: Final = {"user-agent": "orca-agent"}  # there are servers that refuse who has no name
 CONTENTS: Final = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
 NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 
@@ -104,7 +107,7 @@ class S3Bucket:
             query["continuation-token"] = _value(document, "NextContinuationToken").replace("&amp;", "&")
 
     def fetch(self, key: str, into: Target, *, start: int, length: int) -> int:
-        return fetch_part(self._client, self.url(key), into, start=start, length=length)
+        return _whole(_ask(self._client, self.url(key), into, start, length, headers={}), start, length)
 
     def download(self, key: str, into: Target, *, limit: int, bucket: str = "") -> None:
         url = self.url(key, bucket=bucket)
@@ -154,26 +157,53 @@ class S3Bucket:
 
 
 class Links:
-    """Objects of any bucket by addresses that carry their own permission; no keys of ours go along."""
+    """Objects of any bucket by addresses that carry their own permission, and files of any web server.
+
+    No keys of ours go along. ``client`` should be guarded: the addresses come from others.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def fetch(self, url: str, into: Target, *, start: int, length: int) -> int:
-        """Like `Bucket.fetch`."""
-        return fetch_part(self._client, url, into, start=start, length=length)
+    def fetch(self, url: str, into: Target, *, start: int, length: int, most: int = 0) -> int:
+        """Like `Bucket.fetch`; where a server knows no parts, all of it comes, of up to ``most`` bytes."""
+        for _ in range(MAX_REDIRECTS):
+            answer = _ask(self._client, url, into, start, length, most=most, headers=NAMED)
+            if answer.status not in REDIRECTS:
+                return _whole(answer, start, length)
+            url = _redirected(url, answer)
+        raise CloudError("TooManyRedirects", "it leads from one address to the next")
 
 
-def fetch_part(client: Client, url: str, into: Target, *, start: int, length: int) -> int:
-    """Bytes ``start`` to ``start + length``, asked for again where the connection breaks; the object's whole size."""
-    headers = {"range": f"bytes={start}-{start + length - 1}"}
-    answer = client.call("GET", url, headers, into=into, limit=length, timeout=SILENCE, attempts=PART_ATTEMPTS)
-    whole = answer.headers.get("content-range", "").rpartition("/")[2]
+def _ask(
+    client: Client, url: str, into: Target, start: int, length: int, *, most: int = 0, headers: Mapping[str, str]
+) -> Response:
+    """Bytes ``start`` to ``start + length``, asked for again where the connection breaks."""
+    headers = {**headers, "range": f"bytes={start}-{start + length - 1}"}
+    limit = max(length, most)
+    try:
+        return client.call("GET", url, headers, into=into, limit=limit, timeout=SILENCE, attempts=PART_ATTEMPTS)
+    except CloudError as error:
+        if error.status == 416 and start == 0:  # of nothing there is no part
+            return Response(206, {"content-range": "bytes */0"}, b"")
+        raise
+
+
+def _whole(answer: Response, start: int, length: int) -> int:
+    """How many bytes there are in all, where the answer is a part from ``start`` on."""
     if answer.status == 200 and start == 0:  # it is served by somebody who knows no parts
-        whole = answer.headers.get("content-length", "")
-    if not whole.isdigit():
+        return answer.size
+    whole = answer.headers.get("content-range", "").rpartition("/")[2]
+    if answer.status != 206 or not whole.isdigit() or answer.size > length:
         raise CloudError("BadAnswer", "the answer is not the part that was asked for")
     return int(whole)
+
+
+def _redirected(url: str, answer: Response) -> str:
+    there = urljoin(url, answer.headers.get("location", ""))
+    if urlsplit(there).scheme not in {urlsplit(url).scheme, "https"}:
+        raise CloudError("BadRedirect", f"it leads to {there[:200]!r}")
+    return there
 
 
 def _value(document: bytes, name: str) -> str:

@@ -196,7 +196,9 @@ def read_error(response: Response) -> CloudError:
     if code in MISSING or (status == 404 and code == "NotFound"):
         return Missing(code, message, status=status)
     retryable = status >= 500 or status == 429 or bool(THROTTLED.search(code))
-    return CloudError(code, message, status=status, retryable=retryable)
+    asked = response.headers.get("retry-after", "")
+    retry_after = float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 0.0
+    return CloudError(code, message, status=status, retryable=retryable, retry_after=retry_after)
 
 
 def _tag(text: str, name: str) -> str:

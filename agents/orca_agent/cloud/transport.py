@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import io
+import ipaddress
 import os
 import socket
 import ssl
 import threading
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Mapping, Optional, Protocol, Set, Tuple, Union
 from urllib.parse import urlsplit
@@ -18,7 +19,9 @@ from agents.orca_agent.cloud.errors import CloudError
 
 BLOCK = 256 * 1024
 MAX_BODY = 16 * 1024 * 1024
-IDLE_KEPT = 8
+IDLE_KEPT = 16
+IDLE_PLACES = 32
+METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254")})
 
 
 class FileShrank(CloudError):
@@ -56,6 +59,14 @@ Body = Union[bytes, FileSlice, None]
 
 class CannotWrite(CloudError):
     """What arrives cannot be stored; asking again would not help."""
+
+
+class TooLarge(CloudError):
+    """What arrives is more than may come; asking again would not help."""
+
+
+class NotAllowed(CloudError):
+    """The address leads to this machine's surroundings, where nothing is fetched for anybody."""
 
 
 class Target(Protocol):
@@ -99,11 +110,12 @@ class FilePart:
 
 @dataclass(frozen=True)
 class Response:
-    """``headers`` have names in lower case; ``body`` is empty where it was written to a file."""
+    """``headers`` have names in lower case; ``body``, of ``size`` bytes, is empty where it was written to a file."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    size: int = 0
 
 
 class Aborted(OSError):
@@ -120,10 +132,15 @@ class _Line:
 
 
 class Transport:
-    """A pool of connections. Raises ``OSError`` or ``http.client.HTTPException`` where no answer came."""
+    """A pool of connections. Raises ``OSError`` or ``http.client.HTTPException`` where no answer came.
 
-    def __init__(self, *, use_proxies: bool = True) -> None:
+    ``guarded``: for addresses that come from others. It does not speak to link-local ones, among them the metadata
+    service, which gives out the instance's keys.
+    """
+
+    def __init__(self, *, use_proxies: bool = True, guarded: bool = False) -> None:
         self._use_proxies = use_proxies
+        self._guarded = guarded
         self._lock = threading.Lock()
         self._idle: Dict[Tuple[str, str], List[_Line]] = {}
         self._busy: Set[_Line] = set()
@@ -160,9 +177,15 @@ class Transport:
             try:
                 if isinstance(body, FileSlice):
                     body.rewind()
+                if self._guarded and line.connection.sock is None:
+                    line.connection.connect()
+                    _judge(line.connection.sock)
                 line.connection.request(method, line.prefix + target, body, dict(headers))
                 answer = line.connection.getresponse()
-                response = _read(answer, into, limit)
+                with ExitStack() as unread:
+                    unread.callback(answer.close)  # one that ends with its connection is not closed with that
+                    response = _read(answer, into, limit)
+                    unread.pop_all()
             except ConnectionError:
                 self._drop(line)
                 if line.reused and not self._aborted:
@@ -189,11 +212,13 @@ class Transport:
     def _give_back(self, place: Tuple[str, str], line: _Line, *, keep: bool) -> None:
         with self._lock:
             self._busy.discard(line)
-            idle = self._idle.setdefault(place, [])
-            if keep and not self._aborted and len(idle) < IDLE_KEPT:
+            idle = self._idle[place] = self._idle.pop(place, [])  # the latest comes last
+            outgrown = self._idle.pop(next(iter(self._idle))) if len(self._idle) > IDLE_PLACES else []
+            kept = keep and not self._aborted and len(idle) < IDLE_KEPT
+            if kept:
                 idle.append(line)
-                return
-        line.connection.close()
+        for one in [*outgrown, *([] if kept else [line])]:
+            one.connection.close()
 
     def _drop(self, line: _Line) -> None:
         with self._lock:
@@ -227,6 +252,15 @@ class Transport:
         return urlsplit(address if "//" in address else f"//{address}").netloc.rpartition("@")[2]
 
 
+def _judge(opened: Optional[socket.socket]) -> None:
+    if opened is None:
+        return
+    peer = ipaddress.ip_address(opened.getpeername()[0].partition("%")[0])
+    mapped = getattr(peer, "ipv4_mapped", None) or peer
+    if mapped.is_link_local or mapped in METADATA:
+        raise NotAllowed("NotAllowed", f"nothing is fetched from {mapped}")
+
+
 def _read(answer: http.client.HTTPResponse, into: Optional[Target], limit: int) -> Response:
     headers = {name.lower(): value for name, value in answer.getheaders()}
     kept = bytearray()
@@ -236,15 +270,19 @@ def _read(answer: http.client.HTTPResponse, into: Optional[Target], limit: int) 
         write: Callable[[bytes], object] = into.write
     else:
         write, limit = kept.extend, MAX_BODY
+    size = answer.length or 0
+    if size > limit:
+        raise TooLarge("TooLarge", f"it has {size} bytes; at most {limit} may come")
     size = 0
     while True:
-        block = answer.read(BLOCK)
+        block = answer.read1(BLOCK)  # what has come: who drips is seen to drip
         if not block:
             break
         size += len(block)
         if size > limit:
-            raise http.client.HTTPException("the object is larger than it may be")
+            raise TooLarge("TooLarge", f"it has more than the {limit} bytes that may come")
         write(block)
     if answer.length:
         raise http.client.IncompleteRead(b"", answer.length)
-    return Response(answer.status, headers, bytes(kept))
+    answer.read()  # older Pythons know only then that it is at its end
+    return Response(answer.status, headers, bytes(kept), size)

@@ -9,7 +9,7 @@ import threading
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final, Set
+from typing import BinaryIO, Callable, Final, Set
 
 from agents.orca_agent.cloud.bucket import Bucket
 from agents.orca_agent.cloud.errors import Missing
@@ -33,8 +33,8 @@ class BundleStore:
         self._bucket = bucket
         self._lock = threading.Lock()
 
-    def fetch(self, script: Script) -> Path:
-        """The bundle as a file. Raises `StepFailed` or `CloudError`."""
+    def fetch(self, script: Script, count: Callable[[int], object] = lambda size: None) -> Path:
+        """The bundle as a file; ``count`` is told how much had to come for it. Raises `StepFailed` or `CloudError`."""
         path = self._folder / f"{script.sha256}.zip"
         with self._lock:
             if path.exists():
@@ -46,6 +46,7 @@ class BundleStore:
                     self._bucket.download(script.key, file, limit=MAX_BUNDLE)
                     file.seek(0)
                     found = _sha256(file)
+                    count(file.tell())
             except Missing as error:
                 raise StepFailed(Reason.BUNDLE_INVALID, "The script's bundle is not in the bucket.") from error
             if found != script.sha256:

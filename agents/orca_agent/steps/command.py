@@ -17,6 +17,8 @@ from agents.orca_agent.steps.failure import StepFailed
 from agents.orca_agent.steps.preload import shadows
 
 PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+INPUT: Final = "input"
+"""The folder of a shard's items, beside that of its script."""
 COLD_START: Final = "ORCA_COLD_START"
 CHANGES_INTERPRETER: Final = ("PYTHON", "LD_", "MALLOC_", "LC_", "LANG")
 
@@ -39,11 +41,13 @@ def step_environment(
     task: Task, base: Mapping[str, str], bucket: str, folder: Path, secrets: Mapping[str, str]
 ) -> Dict[str, str]:
     """``folder`` is the step's work folder. What is said about the step itself cannot be overridden."""
+    items = {"ORCA_INPUT": str(folder / INPUT)} if task.data is not None else {}
     return {
         **base,
         "TMPDIR": str(folder / "tmp"),
         **task.environment,
         **secrets,
+        **items,
         "ORCA_WORKSPACE": task.workspace,
         "ORCA_BUCKET": bucket,
         "ORCA_RUN_ID": task.run,

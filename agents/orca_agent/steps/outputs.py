@@ -129,10 +129,11 @@ def upload(
     *,
     limit_mb: int,
     say: Callable[[str], object],
+    count: Callable[[int], object] = lambda size: None,
 ) -> Uploaded:
     """Store the files of ``folder`` under ``prefix``, up to ``limit_mb`` together; what fits is stored.
 
-    Raises `CloudError`.
+    ``count`` is told how much has gone, whatever happens then. Raises `CloudError`.
     """
     done = Uploaded()
     stored: List[Output] = []
@@ -145,6 +146,7 @@ def upload(
     def send(found: Found) -> None:
         try:
             bucket.upload(prefix + found.path, found.descriptor, found.size, content_type(found.path))
+            count(found.size)
         finally:
             os.close(found.descriptor)
 

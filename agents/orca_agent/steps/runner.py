@@ -29,7 +29,7 @@ from agents.orca_agent.events import (
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.orders import Container, Task
-from agents.orca_agent.steps import bundle, command, container, environments, inputs, outputs
+from agents.orca_agent.steps import arrivals, bundle, command, container, environments, outputs
 from agents.orca_agent.steps.container_image import Site
 from agents.orca_agent.steps.control import GRACE, HANDED_BACK, StepControl
 from agents.orca_agent.steps.failure import StepFailed, StepStopped
@@ -38,6 +38,7 @@ from agents.orca_agent.steps.process import Ending, Order, StepProcess, WarmStar
 from agents.orca_agent.steps.pump import Sink, Tail, pump
 from agents.orca_agent.steps.result import report, result_prefix
 from agents.orca_agent.steps.secret_values import SecretValues, write_files
+from agents.orca_agent.steps.traffic import Traffic
 from agents.orca_agent.steps.verdict import STOPPED, Verdict, judge, may_be_shutdown
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,6 @@ SPARE_PROCESSES: Final = 128
 BUILD_SECONDS: Final = 1_800.0
 WARDEN_LATE: Final = 60.0
 SMALL_LOG: Final = 16 * 1024
-WORTH_A_LINE: Final = 1.0
-"""Seconds that fetching inputs may take before the log says how many there were."""
 
 Started = Callable[[int, int, int], object]
 """Told of a warden's process id and start time, and of the session of what it started."""
@@ -109,6 +108,7 @@ class _StepRun:
             self.base = container.BASE
         self.prefix = result_prefix(task.run, task.step, task.attempt)
         self.ending = Ending()
+        self.traffic = Traffic()
 
     def run(self, started: Started) -> Optional[StepFinished]:
         task, began = self.task, time.time()
@@ -120,6 +120,7 @@ class _StepRun:
         if self.control.reason == HANDED_BACK and verdict.state != SUCCEEDED:
             return None
         verdict, stored = self._store_outputs(verdict)
+        log_summary = self._store_log()
         finished = StepFinished(
             id=new_id(),
             at=time.time(),
@@ -135,10 +136,12 @@ class _StepRun:
             finished_at=ended,
             peak_memory_mb=self.ending.peak_memory_mb,
             cpu_seconds=self.ending.cpu_seconds,
-            log=self._store_log(),
+            log=log_summary,
             outputs=stored.outputs,
             outputs_truncated=stored.over_limit > 0 or not stored.listed_all,
             boot_id=self.around.boot_id,
+            bytes_in=self.traffic.came,
+            bytes_out=self.traffic.went,
             image=self.image,
         )
         return report(self.around.ended, self.around.emit, finished)
@@ -175,29 +178,22 @@ class _StepRun:
         return environment
 
     def _fetch_inputs(self) -> None:
-        folder = self.folder / "inputs"
-        folder.mkdir()
-        folder.chmod(0o755)
-        if not self.task.inputs:
-            return
-        began = time.monotonic()
-        done = inputs.fetch(
-            self.task.inputs,
-            folder,
+        arrivals.fetch(
+            self.task,
+            self.folder,
             self.around.bucket,
             self.around.links,
-            room=shutil.disk_usage(folder).free - DISK_RESERVE_MB * MB,
+            reserve=DISK_RESERVE_MB * MB,
             check=self.control.check,
+            count=self.traffic.comes,
+            say=self.log.say,
         )
-        took = time.monotonic() - began
-        if took > WORTH_A_LINE:
-            self.log.say(f"Fetched its inputs in {took:.1f} s: {done.files} files, {done.bytes / MB:.1f} MB.")
 
     def _prepare(self, held: ExitStack) -> Tuple[List[str], Starter]:
         """Everything that the program needs; what it is, and what starts it."""
         task, account = self.task, self.account
         self.control.check()
-        packed = self.around.bundles.fetch(task.script)
+        packed = self.around.bundles.fetch(task.script, self.traffic.comes)
         self.control.check()
         self.script.mkdir(0o700)
         bundle.unpack(packed, self.script)
@@ -308,6 +304,7 @@ class _StepRun:
                 self.account,
                 limit_mb=limit,
                 say=self.log.say,
+                count=self.traffic.goes,
             )
         except (CloudError, OSError) as error:
             self.log.say(f"The outputs could not be stored: {error}")
@@ -334,4 +331,5 @@ class _StepRun:
         except CloudError as error:
             log.warning("the log of step %s could not be stored: %s", self.task.step, error)
             return replace(summary, key="")
+        self.traffic.goes(size)
         return summary

@@ -220,10 +220,16 @@ def logs_shown(session: Session, found: Any, *, follow: bool) -> None:
     if follow:
         show_to_end(session, {**found, "state": "queued"} if found["state"] in FINAL else found, detach=False, to=None)
         return
+    several = len(found["steps"]) > 1
+    logs_of_steps(session, found["id"], found["steps"], prefixed=several)
+
+
+def logs_of_steps(session: Session, run_id: str, steps: list[Any], *, prefixed: bool = False) -> None:
+    """The logs of some steps as far as they have come."""
     collected = []
-    for step in found["steps"]:
-        after, prefix = 0, f"{step['name']} | " if len(found["steps"]) > 1 else ""
-        while lines := session.api.get(f"runs/{found['id']}/steps/{step['id']}/log/", after=after):
+    for step in steps:
+        after, prefix = 0, f"{step['name']} | " if prefixed else ""
+        while lines := session.api.get(f"runs/{run_id}/steps/{step['id']}/log/", after=after):
             after = lines[-1]["number"]
             if session.out.as_json:
                 collected += [{"step": step["name"], **line} for line in lines]

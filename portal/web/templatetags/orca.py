@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from portal.jobs.models import Job, Phase
 from portal.pipelines.selectors import Line
 from portal.web.ansi import ansi_html
 from portal.web.states import look_of
@@ -50,6 +51,14 @@ def workspace_chip(workspace: Workspace) -> SafeString:
     if run is not None and run.state == run.State.PLANNED:
         return chip("terraform", run.state)
     return chip("workspace", workspace.state)
+
+
+@register.simple_tag
+def job_chip(job: Job) -> SafeString:
+    """A job's state: what is being done for it, and once it has ended how its shards fared together."""
+    if job.phase != Phase.ENDED:
+        return chip("phase", job.phase, "Being cancelled" if job.run.cancel_requested_at else "")
+    return chip("run", job.state)
 
 
 @register.simple_tag
@@ -144,6 +153,25 @@ def size(count: float | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
         value /= 1_000
     return f"{value:.1f} TB"
+
+
+@register.filter
+def dollars(nano: int | None) -> str:
+    """Nano-dollars as dollars: ``$1.50``, and of small amounts what there is of them: ``$0.0042``."""
+    if nano is None:
+        return "–"
+    value = abs(nano) / 1_000_000_000
+    digits = 2 if value >= 0.0995 or not nano else 3 if value >= 0.00995 else 4
+    least = 0 < value < 0.00005
+    return f"{'-' if nano < 0 else ''}{'under ' if least else ''}${0.0001 if least else value:,.{digits}f}"
+
+
+@register.filter
+def figure(count: float | None) -> str:
+    """A number with as many digits as say something: ``0.42``, ``7.3``, ``1,240``."""
+    if count is None:
+        return "–"
+    return f"{count:,.0f}" if count >= 20 else f"{count:.1f}" if count >= 1 else f"{count:.2g}"
 
 
 @register.filter

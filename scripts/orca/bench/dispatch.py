@@ -57,7 +57,7 @@ def _measure(orca: Orca, script: Path, given: argparse.Namespace, report: Report
         lab = lab_built(orca)
         settled(lab)
     no_op = lab.person.upload("no-op", main_py=NO_OP)
-    interpreter = _interpreter(lab)
+    interpreter = interpreter_of(lab)
     report.versions["script_python"] = _said_by(interpreter, "import platform; print(platform.python_version())")
     blocker = lab.person.upload("blocker", main_py=BLOCKER)
     for _ in range(5):
@@ -124,7 +124,7 @@ def _followed(lab: Lab, run_id: str) -> dict[str, Any]:
     return found
 
 
-def _interpreter(lab: Lab) -> str:
+def interpreter_of(lab: Lab) -> str:
     """Where the interpreter lies that runs scripts on the instance; the same file is at the same place here."""
     run = lab.person.ended(lab.run("import os, sys; print(os.path.realpath(sys.executable))"))
     found: str = lab.person.log(run)[0]

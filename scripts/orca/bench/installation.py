@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from scripts.orca.console import ScriptError
+from scripts.orca.demo.client import Browser
 from scripts.orca.paths import ROOT
 from scripts.orca.run.ports import free_port
 
@@ -144,10 +145,19 @@ class Person:
         """The run when it has ended."""
         return self.until(f"runs/{run['id']}/", lambda found: found["state"] in FINAL, seconds=seconds)
 
+    def is_answered(self) -> bool:
+        """Whether the portal answers them now."""
+        try:
+            return self.api.get("me/").is_success
+        except httpx.HTTPError:
+            return False
+
     def log(self, run: Any) -> list[str]:
-        """What its first step printed."""
-        lines = self.get(f"runs/{run['id']}/steps/{run['steps'][0]['id']}/log/")
-        return [line["text"] for line in lines if line["stream"] != "orca"]
+        """All that its first step printed, page by page."""
+        found: list[dict[str, Any]] = []
+        while more := self.get(f"runs/{run['id']}/steps/{run['steps'][0]['id']}/log/", after=len(found)):
+            found += more
+        return [line["text"] for line in found if line["stream"] != "orca"]
 
 
 @dataclass
@@ -202,14 +212,10 @@ def _wait_until_up(orca: Orca, log: Path) -> None:
 def person_signed_up(orca: Orca) -> Person:
     """Somebody new, through the real form and the link in the real mail, with a token."""
     person = Person(orca.url, f"p-{secrets.token_hex(5)}@example.org", secrets.token_urlsafe(16))
-    with httpx.Client(base_url=orca.url, follow_redirects=True, timeout=30, trust_env=False) as browser:
-        browser.get("/accounts/signup/")
-        form = {"email": person.email, "password1": person.password, "password2": person.password}
-        form["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
-        answer = browser.post("/accounts/signup/", data=form, headers={"Referer": orca.url})
-        if not answer.is_success:
-            raise ScriptError("The sign-up form was refused.", detail=answer.text)
-        browser.get(urlsplit(link_mailed(orca, person.email)).path)
+    browser = Browser(orca.url)
+    form = {"email": person.email, "password1": person.password, "password2": person.password}
+    browser.submit("/accounts/signup/", form)
+    browser.get(urlsplit(link_mailed(orca, person.email)).path)
     wanted = {"email": person.email, "password": person.password, "name": "tests"}
     person.api.headers["Authorization"] = f"Bearer {person.post('tokens/', wanted)['token']}"
     return person

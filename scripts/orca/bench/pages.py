@@ -91,7 +91,7 @@ def _portal(folder: Path, runs: int, targets: dict[str, Target], report: Report,
     home.mkdir()
     if runs != FEW:
         (home / "static").symlink_to(folder / str(FEW) / "static")  # the same files: to be made once
-    environment = _environment(home)
+    environment = portal_environment(home)
     with step(f"A database with {runs} runs"):
         scene = _scene(runs, environment)
     port = running.enter_context(_served(PORTAL, environment))
@@ -102,7 +102,7 @@ def _portal(folder: Path, runs: int, targets: dict[str, Target], report: Report,
         report.add(f"queries_{page}_{runs}", [queries], "queries")
 
 
-def _environment(home: Path) -> dict[str, str]:
+def portal_environment(home: Path) -> dict[str, str]:
     """The portal's, without what the caller may have set for an Orca of their own."""
     foreign = ("ORCA_", "AWS_", "DATABASE_URL", "SECRET_KEY", "DJANGO_SETTINGS_MODULE", "DEBUG")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}

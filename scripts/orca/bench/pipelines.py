@@ -26,7 +26,7 @@ from typing import Any
 
 from scripts.orca.bench.dispatch import SLOTS, settled
 from scripts.orca.bench.figures import Report
-from scripts.orca.bench.installation import FINAL, Lab, lab_built, orca_running
+from scripts.orca.bench.installation import Lab, lab_built, orca_running
 from scripts.orca.bench.prefect import VERSION, prefect_running
 from scripts.orca.bench.schedules import schedule_delays
 from scripts.orca.console import ScriptError, say, step
@@ -95,7 +95,7 @@ class _Bench:
         return self.person.post(f"pipelines/{pipeline}/runs/", {"parameters": {}})
 
     def ended(self, run: Any) -> Any:
-        found = self.person.until(f"runs/{run['id']}/", lambda found: found["state"] in FINAL, seconds=600)
+        found = self.person.ended(run, seconds=600)
         if found["state"] != "succeeded":
             raise ScriptError(f"A run ended as {found['state']}.", detail=str(found)[:2_000])
         return found
@@ -104,18 +104,10 @@ class _Bench:
         """What was signed: the executions of each step."""
         run = self.person.ended(self.person.run(self.lab.workspace, self.reader, arguments=[name]))
         signed: dict[str, list[Done]] = {}
-        for line in self._lines(run):
+        for line in filter(None, self.person.log(run)):
             _, step_id, began, ended = line.split()
             signed.setdefault(step_id, []).append(Done(float(began), float(ended)))
         return signed
-
-    def _lines(self, run: Any) -> list[str]:
-        path, found = f"runs/{run['id']}/steps/{run['steps'][0]['id']}/log/", list[str]()
-        after = 0
-        while lines := self.person.get(path, after=after):
-            found += [line["text"] for line in lines if line["stream"] == "out" and line["text"]]
-            after = lines[-1]["number"]
-        return found
 
     def gaps(self, report: Report, count: int, steps: int) -> None:
         ledger = f"alone-{secrets.token_hex(4)}"

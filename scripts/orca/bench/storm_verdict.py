@@ -88,22 +88,12 @@ def _signed(lab: Lab, ledger: str) -> Counter[tuple[str, str]]:
     """How often each run has signed that it has begun and that it has ended."""
     person = lab.person
     read = person.ended(lab.run(_READER, arguments=[ledger], name="the storm's ledger"), seconds=120)
-    return Counter((run, word) for run, word in (line.split() for line in _log(person, read)))
+    return Counter((run, word) for run, word in (line.split() for line in person.log(read)))
 
 
 def _told(person: Person, sent: Sent) -> tuple[dict[str, Any], list[str]]:
     run = person.get(f"runs/{sent.id}/")
-    return run, _log(person, run)
-
-
-def _log(person: Person, run: dict[str, Any]) -> list[str]:
-    """The whole log of its step, page by page."""
-    found: list[dict[str, Any]] = []
-    while True:
-        more = person.get(f"runs/{run['id']}/steps/{run['steps'][0]['id']}/log/", after=len(found))
-        found += more
-        if not more:
-            return [line["text"] for line in found if line["stream"] != "orca"]
+    return run, person.log(run)
 
 
 def _all_runs(person: Person) -> list[dict[str, Any]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scripts.orca.console import say
-from scripts.orca.demo import linked, newcomer
+from scripts.orca.demo import linked, newcomer, satellite
 from scripts.orca.demo.stages import Result, Walk
 from scripts.orca.run.configuration import Configuration
 
-_SCENARIOS: dict[str, Callable[[Walk], None]] = {"newcomer": newcomer.walk, "linked": linked.walk}
+_SCENARIOS: dict[str, Callable[[Walk], None]] = {
+    "newcomer": newcomer.walk,
+    "linked": linked.walk,
+    "satellite": satellite.walk,
+}
 
 
 def demo(scenario: str, configuration: Configuration) -> Result:

@@ -6,7 +6,7 @@ import argparse
 import os
 from dataclasses import dataclass
 
-SCENARIOS = ("newcomer", "linked")
+SCENARIOS = ("newcomer", "linked", "satellite")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ _GIB = 1024**3
 _MEMORY_OF_A_TERRAFORM_RUN = 1.5 * _GIB
 _MOST_TERRAFORM_RUNS = 4
 _CHORES_AT_ONCE = 4
+_JOBS_AT_ONCE = 4
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -59,6 +60,7 @@ def services(configuration: Configuration) -> list[Service]:
         *found,
         Service("worker", (*celery, *_consumer("worker", "celery", _CHORES_AT_ONCE)), stop_within=20),
         Service("terraform", (*celery, *_consumer("terraform", "terraform", terraform_count())), stop_within=20),
+        Service("jobs", (*celery, *_consumer("jobs", "jobs", _JOBS_AT_ONCE)), stop_within=20),
         Service("beat", (*celery, "beat", "--loglevel", "INFO", "--pidfile=")),
         # A long poll cannot be broken off, and loses nothing when it is: what it was given comes again.
         Service("relay", (python, "manage.py", "relay"), stop_within=2),
@@ -83,7 +85,10 @@ def _redis(sockets: Path) -> Service:
 
 
 def _consumer(name: str, queue: str, at_once: int) -> tuple[str, ...]:
-    """A worker with a queue of its own, so that no chore waits behind a Terraform run. Threads: both mostly wait."""
+    """A worker with a queue of its own, so that no chore waits behind a Terraform run or a search for data.
+
+    Threads: all mostly wait.
+    """
     pool = ("--pool", "threads", "--concurrency", str(at_once), "--without-gossip", "--without-mingle")
     return ("worker", "--hostname", f"{name}@%h", "--queues", queue, *pool, "--loglevel", "INFO")
 

@@ -42,11 +42,11 @@ def start(supervision: Supervision) -> Started:
     supervision.wait_for("cloud", lambda: ready.listens(configuration.options.cloud_port))
     if first:
         _finish(preparing)
-    supervision.start("worker", "terraform", "relay")
+    supervision.start("worker", "terraform", "jobs", "relay")
     _finish(preparing)
     set_done("prepared", _prepared_mark(configuration))
     supervision.wait_for("web", lambda: ready.answers(f"{configuration.local_url}/healthz"))
-    for name in ("worker", "terraform"):
+    for name in ("worker", "terraform", "jobs"):
         supervision.wait_for(name, partial(_is_ready, supervision, name))
     for name in ("relay", "beat"):
         supervision.wait_for(name, partial(supervision.is_running, name, seconds=1))

@@ -23,7 +23,7 @@ _DEATHS_BORNE = 3
 _START_WITHIN = 300
 _TERRAFORM_PATIENCE = 60
 # The reverse of what needs what: within a wave, all stop at once.
-_STOP_WAVES = ({"web", "relay", "beat", "worker", "terraform"}, {"cloud"}, {"redis"})
+_STOP_WAVES = ({"web", "relay", "beat", "worker", "terraform", "jobs"}, {"cloud"}, {"redis"})
 
 
 class Supervision:

@@ -28,6 +28,7 @@ from agents.orca_agent.protocol import Output
 from portal.accounts.models import User
 from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
+from portal.jobs.models import Job
 from portal.notices.models import Notice, Subscription
 from portal.pipelines.models import Run, Script, ScriptVersion, Step
 from portal.schedules.services import schedule_create, schedule_run_now
@@ -96,6 +97,9 @@ def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_call
         attempt=1,
     )
     Step.objects.create(run=run, workspace=workspace, position=2, name="later", version=version)
+    job = Job.objects.create(
+        owner=owner, workspace=workspace, run=run, script=script, version=version, name="many", definition={}
+    )
     agent = Agent(workspace, django_capture_on_commit_callbacks)
     agent.say(agent.log(step, 1, "hello"), agent.finished(step, outputs=(Output("a.txt", 1, "text/plain"),)))
     told = Subscription.objects.create(owner=owner, name="Mail", channel="email", address=owner.email)
@@ -126,6 +130,7 @@ def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_call
         "script": script.pk,
         "run": run.pk,
         "step": step.pk,
+        "job": job.pk,
         "terraform_run": built.pk,
         "schedule": schedule.pk,
         "key": ssh_key_add(owner=owner, name="laptop", public_key=KEY).pk,
@@ -133,6 +138,7 @@ def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_call
         "notification": told.pk,
         "delivery": notice.pk,
         "path": "a.txt",
+        "month": f"{timezone.now():%Y-%m}",
         "secret_name": secret_put(workspace=workspace, name="API_KEY", value="hunter2", by=owner)[0].name,
         "authorization": f"Bearer {text}",
     }

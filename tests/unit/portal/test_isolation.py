@@ -18,6 +18,7 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
+from portal.jobs.models import Job
 from portal.notices.models import Notice, Subscription
 from portal.pipelines.models import LogChunk, Pipeline, PipelineVersion, Run, Script, ScriptVersion, Step
 from portal.schedules.models import Schedule
@@ -48,6 +49,11 @@ PERSONAL = {
     "pipelines/check/",
     "runs/",
     "runs/live/",
+    "jobs/",
+    "jobs/live/",
+    "jobs/new/",
+    "jobs/preview/",
+    "jobs/yaml/",
     "notifications/",
     "notifications/new/",
     "schedules/",
@@ -58,10 +64,14 @@ PERSONAL = {
     "clouds/",
     "clouds/new/",
     "account/",
+    "usage/",
+    "usage/budget/",
     "account/name/",
     "account/ssh-keys/",
     "account/tokens/",
     "api/v1/me/",
+    "api/v1/usage/",
+    "api/v1/budget/",
     "api/v1/ssh-keys/",
     "api/v1/cloud-accounts/",
     "api/v1/workspaces/",
@@ -70,6 +80,10 @@ PERSONAL = {
     "api/v1/pipelines/",
     "api/v1/pipelines/validate/",
     "api/v1/pipelines/schema/",
+    "api/v1/jobs/",
+    "api/v1/jobs/schema/",
+    "api/v1/jobs/preview/",
+    "api/v1/jobs/validate/",
     "api/v1/notifications/",
     "api/v1/schedules/",
     "api/v1/schedules/preview/",
@@ -135,6 +149,9 @@ def belongings(owner: User) -> dict[str, str]:
         outputs=[{"path": "a.txt", "size": 1, "content_type": "text/plain"}],
     )
     LogChunk.objects.create(step=step, execution=1, first=1, count=1, lines=[["out", 1.0, SECRET_WORD]])
+    job = Job.objects.create(
+        owner=owner, workspace=workspace, run=run, script=script, version=version, name=SECRET_WORD, definition={}
+    )
     secret = Secret.objects.create(workspace=workspace, name="OF_ADA_ALONE", changed_at=timezone.now())
     told = Subscription.objects.create(owner=owner, name=SECRET_WORD, channel="email", address=owner.email)
     notice = Notice.objects.create(
@@ -161,7 +178,10 @@ def belongings(owner: User) -> dict[str, str]:
         "delivery_id": notice.pk,
         "schedule_id": schedule.pk,
         "path": "a.txt",
+        "job_id": job.pk,
+        "kind": "job.yaml",
         "secret_name": secret.name,
+        "month": "1999-12",  # a month is nobody's: a statement is always of whoever asks
     }
 
 

@@ -211,9 +211,9 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, 
     thread.start()
     here = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.server_port))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: here)
-    webhook._trust.cache_clear()
+    webhook.trust.cache_clear()
     yield server.server_port, pem
-    webhook._trust.cache_clear()
+    webhook.trust.cache_clear()
     server.shutdown()
     thread.join()
     server.server_close()

@@ -15,6 +15,7 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.accounts.services import api_token_add, ssh_key_add
 from portal.clouds.models import CloudAccount
+from portal.jobs.models import Job
 from portal.notices.models import Notice, Subscription
 from portal.pipelines.models import Run, Script, ScriptVersion, Step
 from portal.pipelines.pipelines import pipeline_apply
@@ -47,6 +48,7 @@ VALUES = {
 ASKED = [
     *("q", "state", "script", "workspace", "before", "after", "like", "version", "file", "step", "page"),
     *("pipeline", "span", "try", "replace", "code", "review", "kind", "at", "expression", "zone"),
+    *("shards", "from", "until", "input_job"),
 ]
 SENT = [
     "name",
@@ -75,6 +77,9 @@ SENT = [
     *("source", "abandon", "channel", "cloud_account", "code", "email", "everything", "late_minutes", "on", "pipeline"),
     *("pipelines", "role", "script", "scripts", "secrets", "silent_hours", "url", "enabled", "id", "kind", "action"),
     *("expression", "every", "unit", "at", "zone", "missed", "parameters", "account_id", "region"),
+    *("container", "image", "dockerfile", "network", "collections", "west", "south", "east", "north", "since", "until"),
+    *("query", "assets", "limit", "key_prefix", "pattern", "urls", "requester_pays", "input_job", "nodes", "by"),
+    *("shard_number", "most_items", "most_mb", "retries", "budget", "keep_days", "environment"),
 ]
 
 
@@ -92,6 +97,9 @@ def ours(owner: User, cloud_account: CloudAccount) -> dict[str, str]:
     limits = {key: default for key, (default, _, _) in LIMITS.items()}
     step = Step.objects.create(
         run=run, workspace=workspace, name="hello", version=version, limits=limits, outputs=outputs, attempt=1
+    )
+    job = Job.objects.create(
+        owner=owner, workspace=workspace, run=run, script=script, version=version, name="many", definition={}
     )
     token, _ = api_token_add(owner=owner, name="test")
     pipeline, _, _ = pipeline_apply(owner=owner, source="name: p\nworkspace: lab\nsteps: [{name: a, script: hello}]\n")
@@ -115,11 +123,14 @@ def ours(owner: User, cloud_account: CloudAccount) -> dict[str, str]:
         "notification_id": told.pk,
         "delivery_id": notice.pk,
         "account_id": linked.pk,
+        "month": f"{timezone.now():%Y-%m}",
         "secret_name": Secret.objects.create(workspace=workspace, name="API_KEY", changed_at=timezone.now()).name,
         "workspace_id": workspace.pk,
         "script_id": script.pk,
         "run_id": run.pk,
         "step_id": step.pk,
+        "job_id": job.pk,
+        "kind": "job.yaml",
         "terraform_run": TerraformRun.objects.create(workspace=workspace, operation="apply", state="planned").pk,
         "key_id": ssh_key_add(owner=owner, name="laptop", public_key=KEY).pk,
         "token_id": str(token.pk),

@@ -45,7 +45,7 @@ def _names(found: Configuration) -> list[str]:
 
 def test_by_default_everything_is_embedded() -> None:
     found = _read()
-    assert _names(found) == ["redis", "cloud", "worker", "terraform", "beat", "relay", "web"]
+    assert _names(found) == ["redis", "cloud", "worker", "terraform", "jobs", "beat", "relay", "web"]
     assert found.environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:5566"
     assert found.environment["ORCA_BROKER_URL"].startswith("redis+socket:///")
     assert found.url == found.local_url == "http://127.0.0.1:8000"
@@ -132,6 +132,6 @@ def test_every_task_has_a_queue_that_one_service_reads_and_chores_never_wait_for
     celery_app.loader.import_default_modules()
     ours = sorted(name for name in celery_app.tasks if name.startswith("portal."))
     found = {name: readers[celery_app.amqp.router.route({}, name)["queue"].name] for name in ours}
-    assert set(found.values()) == {"worker", "terraform"}
+    assert set(found.values()) == {"worker", "terraform", "jobs"}
     assert [name for name, reader in found.items() if reader == "terraform"] == [EXECUTE]
     assert {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()} <= found.keys()

@@ -14,7 +14,7 @@ from agents.orca_agent.cloud.errors import CloudError
 from agents.orca_agent.cloud.transport import CannotWrite, FilePart, Target
 from agents.orca_agent.events import Reason
 from agents.orca_agent.orders import Input
-from agents.orca_agent.steps import inputs
+from agents.orca_agent.steps import inputs, transfer
 from agents.orca_agent.steps.failure import StepFailed, StepStopped
 from tests.unit.agents.orca_agent.doubles import MemoryBucket, any_links
 
@@ -39,7 +39,7 @@ def fetched(
     check: Callable[[], object] = never,
 ) -> dict[str, bytes]:
     """What lies in the folder then, by path."""
-    inputs.fetch(wanted, folder, bucket, any_links(), room=room, check=check)
+    inputs.fetch(wanted, folder, bucket, any_links(), room=room, check=check, count=lambda size: None)
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -76,7 +76,7 @@ def test_everybody_may_read_them_and_nobody_change_them(tmp_path: Path) -> None:
 
 
 def test_a_large_file_comes_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "PART", 1_000)
+    monkeypatch.setattr(transfer, "PART", 1_000)
     content = os.urandom(10_500)
     bucket = bucket_of({"large": content, "small": b"s"})
     assert fetched(tmp_path, bucket)["fetch/large"] == content
@@ -118,7 +118,7 @@ def test_what_must_be_there_is_missed(tmp_path: Path) -> None:
 
 
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "MAX_FILES", 10)
+    monkeypatch.setattr(transfer, "MAX_FILES", 10)
     assert "at most 10" in refusal(tmp_path, bucket_of({str(n): b"" for n in range(12)}))
 
 

@@ -1,0 +1,22 @@
+"""What comes to the instance for a step and what goes from it: it costs money."""
+
+from __future__ import annotations
+
+import threading
+
+
+class Traffic:
+    """Bytes; any thread may count."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.came = 0
+        self.went = 0
+
+    def comes(self, size: int) -> None:
+        with self._lock:
+            self.came += size
+
+    def goes(self, size: int) -> None:
+        with self._lock:
+            self.went += size

@@ -1,0 +1,54 @@
+"""Runs that may cost only so much: what becomes of them when the next step could cost more than is left.
+
+`dispatch` hands nothing out any more then. What is out already comes to its end, and counts; when nothing is, the run
+ends, and keeps what has come of it.
+"""
+
+from __future__ import annotations
+
+from django.db.models import F
+from django.utils import timezone
+
+from portal.core.states import move
+from portal.pipelines.models import OPEN, TRANSITIONS, Run, State, Step
+
+REACHED = "budget_reached"
+_NANO = 1_000_000_000
+
+
+def is_spent(run: Run) -> bool:
+    """Whether the run's limit has no room for one more step."""
+    if run.cost_limit is None or run.at_once is None:
+        return False
+    return run.cost_spent + run.cost_of_step > run.cost_limit
+
+
+def spent_end(run: Run) -> int:
+    """Cancel the steps that can never begin, once none is out; how many."""
+    left = Step.objects.filter(run=run, state__in=[State.QUEUED, State.WAITING])
+    if Step.objects.filter(run=run, state__in=OPEN, released_at__isnull=False).exists():
+        return 0
+    message = (
+        f"The budget is reached: {_dollars(run.cost_spent)} of {_dollars(run.cost_limit or 0)} is spent, and one more "
+        f"could cost {_dollars(run.cost_of_step)}."
+    )
+    return move(
+        left.filter(released_at=None),
+        TRANSITIONS,
+        State.CANCELLED,
+        finished_at=timezone.now(),
+        retry_at=None,
+        reason=REACHED,
+        message=message,
+    )
+
+
+def spent_runs() -> list[str]:
+    """Open runs that have no room for one more step, for a sweep to end."""
+    bounded = Run.objects.filter(at_once__isnull=False, cost_limit__isnull=False, state__in=OPEN)
+    return list(bounded.filter(cost_limit__lt=F("cost_spent") + F("cost_of_step")).values_list("pk", flat=True)[:500])
+
+
+def _dollars(nano: int) -> str:
+    cents = nano / _NANO
+    return f"${cents:.2f}" if nano == 0 or cents >= 0.01 else f"${cents:.6f}"
