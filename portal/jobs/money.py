@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from portal.usage.bounds import most_of_step
+from portal.usage.estimates import estimate, likely_seconds
 from portal.workspaces.models import Workspace
 
 if TYPE_CHECKING:
@@ -31,7 +33,16 @@ def estimated(
     *, workspace: Workspace, shards: int, definition: Mapping[str, Any], nodes: int
 ) -> tuple[int | None, int | None]:
     """What so many shards will probably cost, and can cost at most; None where that is not known."""
-    return None, None
+    limits = definition["limits"]
+    took = likely_seconds(workspace=workspace, script=str(definition.get("script") or ""))
+    found = estimate(
+        workspace=workspace,
+        shards=shards,
+        seconds=min(took, limits["seconds"]),
+        nodes=nodes,
+        most_of_shard=most_of_step(workspace, limits, definition["retries"]),
+    )
+    return found.likely, found.most
 
 
 def accepted(job: Job) -> None:

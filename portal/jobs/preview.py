@@ -92,7 +92,10 @@ def _priced(found: Submission, *, items: int, **given: Any) -> Preview:
     """With how many shards it would be, and what they would cost."""
     shards = _shards(found, items)
     likely, most = money.estimated(
-        workspace=found.workspace, shards=shards, definition=found.definition, nodes=found.definition["nodes"]
+        workspace=found.workspace,
+        shards=shards,
+        definition={**found.definition, "script": found.version.script_id},
+        nodes=found.definition["nodes"],
     )
     return Preview(items=items, shards=shards, estimate=likely, estimate_most=most, **given)
 
