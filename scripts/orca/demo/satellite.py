@@ -236,9 +236,9 @@ def _fetch(person: Newcomer, job: Done, path: Path, scenes: set[str]) -> int:
 
 
 def _contained(person: Newcomer, catalogue: str) -> list[Done]:
-    """The same in a container that the example's Dockerfile makes; nothing without a Docker engine."""
+    """The same in a container that the example's Dockerfile makes; nothing where instances have no Docker engine."""
     if not (path := engine_find()):
-        say("    | No Docker engine answers on this machine: left out.")
+        say("    | Instances have no Docker engine here: left out.")
         return []
     images_ensure(Engine(path))
     done = _job(person, catalogue, nodes=1, limit=8, shards={"number": 2}, container={"dockerfile": "Dockerfile"})
