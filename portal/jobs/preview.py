@@ -92,7 +92,7 @@ def _priced(found: Submission, *, items: int, **given: Any) -> Preview:
     """With how many shards it would be, and what they would cost."""
     shards = _shards(found, items)
     likely, most = money.estimated(
-        workspace=found.workspace, shards=shards, definition=found.definition, nodes=found.definition["nodes"]
+        workspace=found.workspace, version=found.version, definition=found.definition, items=items, shards=shards
     )
     return Preview(items=items, shards=shards, estimate=likely, estimate_most=most, **given)
 
