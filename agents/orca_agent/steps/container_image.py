@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import tempfile
 import threading
 import time
@@ -34,6 +35,8 @@ RECIPES: Final = {
     "orca/shell": f"FROM {DEBIAN}\n",
 }
 """Orca's own images, for instances that nobody gave them to; ``scripts/images`` does, without a network."""
+MB: Final = 1024 * 1024
+DISK_RESERVE_MB: Final = 1_024
 MAX_DOCKERFILE: Final = 256 * 1024
 MOST_VOLUMES: Final = 20
 KEPT: Final = 40
@@ -150,7 +153,10 @@ class Images:
             job = Job(tag, DOCKERFILE, context, site.memory_mb, network=True)
             built = container_build.build(self._engine, job, write=site.write, check=site.check)
         if built.problem:
-            message = f"The image {plain} is not on this instance, and could not be made. {built.problem}"
+            message = (
+                f"The image {plain} is not on this instance, and could not be made: {built.problem} "
+                "(where the engine is your own machine's, scripts/images puts it there)"
+            )
             raise StepFailed(Reason.IMAGE_UNAVAILABLE, message)
         self._engine.call("POST", f"/images/{tag}/tag", {"repo": plain, "tag": "latest"})
         found = self._engine.image(plain)
@@ -174,7 +180,7 @@ class Images:
         dockerfile = _read(site.folder, container.dockerfile)
         bases = {name: self._there(name, site) for name in base_images(dockerfile)}
         triggers = any((found.get("Config") or {}).get("OnBuild") for found in bases.values())
-        with tempfile.TemporaryFile() as context:
+        with tempfile.TemporaryFile(dir=site.folder.parent) as context:  # /tmp may be memory
             whole = triggers or uses_context(dockerfile)
             digest = container_build.write_context(site.folder, container.dockerfile, context, whole=whole)
             ids = {name: str(found["Id"]) for name, found in bases.items()}
@@ -188,7 +194,9 @@ class Images:
                 if found is not None:
                     return found
                 context.seek(0)
-                job = Job(tag, container.dockerfile, context, site.memory_mb, network=container.network)
+                free = shutil.disk_usage(site.folder).free // MB - DISK_RESERVE_MB
+                disk = max(DISK_RESERVE_MB // 8, min(Job.disk_mb, free))
+                job = Job(tag, container.dockerfile, context, site.memory_mb, network=container.network, disk_mb=disk)
                 self._build(job, site)
                 self._make_room()
         found = self._engine.image(tag)

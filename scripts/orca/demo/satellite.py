@@ -32,6 +32,7 @@ from scripts.orca.paths import ROOT
 _EXAMPLE: Final = ROOT / "examples" / "cbers"
 _NODES: Final = 4
 _SHARDS: Final = 32
+_SLOTS: Final = 4  # of an instance
 _WAIT: Final = 2.0  # seconds of each scene
 _DATES: Final = [date(2019, 1, 1) + timedelta(days=26 * number) for number in range(4)]
 _PATHS, _ROWS = range(150, 154), (100, 101, 102, 103)
@@ -80,6 +81,8 @@ def _walk(walk: Walk, catalogue: str, scenes: set[str]) -> None:
         _push(person)
     with walk.stage("look at what there is", "web"):
         _preview(person, catalogue, len(scenes))
+    with walk.stage("try it on a few scenes", "relay", "worker", "cloud"):
+        _job(person, catalogue, nodes=1, limit=_SLOTS, shards={"number": _SLOTS})
     with walk.stage("blur it on one node", "relay", "worker", "cloud"):
         one = _job(person, catalogue, nodes=1)
     with walk.stage("start three more nodes", "terraform", "worker", "cloud", "relay"):
@@ -185,8 +188,7 @@ def _nodes_started(person: Newcomer, workspace: dict[str, Any], catalogue: str) 
 
     A second job of one shard for each slot has every one of them install what the example needs.
     """
-    few = {"nodes": _NODES, "limit": _NODES, "shards": {"number": _NODES}}
-    person.api.post("jobs/", _submission(catalogue, **few))
+    person.api.post("jobs/", _submission(catalogue, nodes=_NODES, limit=_NODES, shards={"number": _NODES}))
     path, began = f"workspaces/{workspace['id']}/", time.monotonic()
 
     def up(found: dict[str, Any]) -> list[dict[str, Any]]:
