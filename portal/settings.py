@@ -360,6 +360,8 @@ TERRAFORM_BINARY = env.text("ORCA_TERRAFORM", "terraform")
 TERRAFORM_CLI_CONFIG = Path(env.text("ORCA_TERRAFORM_CLI_CONFIG", str(ORCA_HOME / "terraform" / "terraform.rc")))
 TERRAFORM_ROOT = BASE_DIR / "terraform" / "envs"
 TERRAFORM_DATA = ORCA_HOME / "terraform" / "data"
+# Where instances share one engine, as in the embedded cloud, an image need not travel.
+IMAGE_REGISTRY = env.switch("ORCA_IMAGE_REGISTRY", not AWS_ENDPOINT_URL)
 S3_PATH_STYLE = env.switch("ORCA_S3_PATH_STYLE", bool(AWS_ENDPOINT_URL))
 # How long silence may last before a sweep acts on it, in seconds.
 TERRAFORM_SILENCE = env.number("ORCA_TERRAFORM_SILENCE", 30, least=5, most=3_600)

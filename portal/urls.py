@@ -10,6 +10,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from portal.web.views.attention import attention
+from portal.web.views.usage import costs
 
 admin.site.site_header = admin.site.site_title = "Orca administration"
 admin.site.index_title = "What is there"
@@ -27,6 +28,7 @@ api = [
         "pipelines.pipelines_api",
         "schedules.api",
         "notices.api",
+        "usage.api",
         "usage.budget_api",
         "jobs.api",
     )
@@ -34,6 +36,7 @@ api = [
 ]
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/costs/", admin.site.admin_view(costs), name="admin_costs"),
     path("admin/attention/", admin.site.admin_view(attention), name="admin_attention"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),

@@ -23,6 +23,7 @@ from agents.local_cloud.instances.fleet import Fleet
 from agents.local_cloud.instances.sandbox import Tools
 from agents.local_cloud.mends import (
     bucket_listing,
+    bucket_metrics,
     instance_lifecycle,
     policy_simulation,
     queues,
@@ -94,6 +95,7 @@ class LocalCloud:
         role_assumption.apply(sessions)
         policy_simulation.apply()
         bucket_listing.apply(enforcement)
+        bucket_metrics.apply()
         uploads.apply()
         security_group_rules.apply()
         stack_policies.apply()

@@ -67,8 +67,9 @@ class Agent:
         kernel.permit_priority()
         kernel.take_priority()
         journal = Journal(layout.journal)
-        containers = Containers(lambda: socket_path(self._environment, layout.root), layout.owner, layout.secrets)
-        leftovers = recovery.end_leftovers(journal, layout, containers)
+        containers = Containers(lambda: socket_path(self._environment, layout.root), layout)
+        containers.clean_up()
+        leftovers = recovery.end_leftovers(journal, layout)
         cloud = Cloud.of_environment(place.region, place.bucket, self._environment)
         bucket = cloud.bucket()
         try:

@@ -39,7 +39,7 @@ write_unit() {
     cat >/etc/systemd/system/orca-agent.service <<UNIT
 [Unit]
 Description=Orca agent: runs the steps of this workspace
-After=network-online.target
+After=network-online.target docker.service
 Wants=network-online.target
 StartLimitIntervalSec=0
 

@@ -53,6 +53,11 @@ class Layout:
         return self.root / "run/orca/secrets"
 
     @property
+    def engine_coming(self) -> Path:
+        """There while user data installs the container engine."""
+        return self.root / "run/orca-engine-coming"
+
+    @property
     def owner(self) -> Path:
         """A name for this installation of the agent; its containers carry it."""
         return self.state / "owner"

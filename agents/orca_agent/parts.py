@@ -27,6 +27,7 @@ from agents.orca_agent.spool import Spool
 from agents.orca_agent.steps.bundle import BundleStore
 from agents.orca_agent.steps.command import base_environment
 from agents.orca_agent.steps.container import Containers
+from agents.orca_agent.steps.container_registry import Registry
 from agents.orca_agent.steps.environments import EnvironmentStore
 from agents.orca_agent.steps.runner import Surroundings
 from agents.orca_agent.steps.secret_values import SecretValues
@@ -72,6 +73,8 @@ class Parts:
         self.warm = WarmServer(account, base_environment(account, {}))
         environments = EnvironmentStore(layout.environments, account)
         environments.remove_unfinished()
+        if settings.registry:
+            containers.registry = Registry(settings.registry, cloud.registry().get)
         self.ended = Ended(layout.journal)
         around = Surroundings(
             layout=layout,

@@ -15,7 +15,6 @@ from agents.orca_agent.events import Event
 from agents.orca_agent.journal import Guard, Journal, Record, this_machine
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.steps import processes
-from agents.orca_agent.steps.container import Containers
 from agents.orca_agent.steps.result import finish_unstarted
 from agents.orca_agent.work import LEFT_BEHIND
 
@@ -25,8 +24,8 @@ WARDEN_MAY_TAKE: Final = 3.0
 POLL: Final = 0.02
 
 
-def end_leftovers(journal: Journal, layout: Layout, containers: Containers) -> List[Record]:
-    """Kill what still runs of the steps in the journal, in containers too, and remove their folders. Needs no network.
+def end_leftovers(journal: Journal, layout: Layout) -> List[Record]:
+    """Kill what still runs of the steps in the journal, and remove their folders. Needs no network.
 
     Returns the records, for `return_messages`.
     """
@@ -36,7 +35,6 @@ def end_leftovers(journal: Journal, layout: Layout, containers: Containers) -> L
         if record.machine == machine:
             for guard in record.guards.values():
                 _end(guard)
-    containers.clean_up()
     for left in (*layout.work.iterdir(), *layout.secrets.iterdir()):
         shutil.rmtree(left, ignore_errors=True)
     return records

@@ -41,7 +41,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Settings:
-    """The whole of it: ``control/agent.json``. ``tasks_queue`` is a name or a URL."""
+    """The whole of it: ``control/agent.json``. ``tasks_queue`` is a name or a URL, ``registry`` a repository or ""."""
 
     workspace: str
     region: str
@@ -50,6 +50,7 @@ class Settings:
     events_queue_url: str
     signing_key: bytes
     slots: int
+    registry: str = ""
 
     @classmethod
     def parse(cls, body: bytes, place: Place) -> Settings:
@@ -65,6 +66,7 @@ class Settings:
             events_queue_url=fields.text("events_queue_url", limit=500),
             signing_key=bytes.fromhex(fields.match("signing_key", HEX_KEY)),
             slots=_slots(fields),
+            registry=fields.text("registry", limit=300, default=""),
         )
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import files, job, login, pipeline, run, schedule, script, secret, ssh_key, workspace
+from .commands import files, job, login, pipeline, run, schedule, script, secret, ssh_key, usage, workspace
 
 app = typer.Typer(
     name="orca",
@@ -38,7 +38,7 @@ def orca(
     """Run your scripts and pipelines in your own piece of cloud."""
 
 
-for subject in (workspace, run, script, pipeline, job, schedule, secret, files, login, ssh_key):
+for subject in (workspace, run, script, pipeline, job, schedule, secret, files, usage, login, ssh_key):
     subject.register(app)
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import boto3
 from botocore import UNSIGNED
@@ -28,8 +30,7 @@ if TYPE_CHECKING:
 # Every bucket that Orca makes begins so.
 _OURS: Final = "orca-"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_VIRTUAL = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]+)\.s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com")
-_PATH = re.compile(r"s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com")
+_pays: ContextVar[bool] = ContextVar("pays", default=False)
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,14 @@ class Reach:
 
 
 def place(url: str) -> Place | None:
-    """The object that an address means: ``s3://bucket/key``, or S3's own https addresses."""
+    """The object that an address means: ``s3://bucket/key``."""
     parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    if parts.scheme == "s3":
-        return Place(parts.netloc, parts.path[1:])
-    if parts.scheme != "https" or parts.query:
-        return None
-    if found := _VIRTUAL.fullmatch(host):
-        return Place(found["bucket"], unquote(parts.path[1:]))
-    if _PATH.fullmatch(host) and parts.path.count("/") > 1:
-        bucket, _, key = parts.path[1:].partition("/")
-        return Place(bucket, unquote(key))
-    return None
+    # Of a key anything may be part, also what separates a query elsewhere.
+    return (
+        Place(parts.netloc, url.removeprefix(f"s3://{parts.netloc}").removeprefix("/"))
+        if parts.scheme == "s3"
+        else None
+    )
 
 
 def read(what: Place, reach: Reach, *, most: int) -> bytes:
@@ -105,11 +101,27 @@ def objects(what: Place, reach: Reach) -> Iterator[StoredObject]:
 def link(what: Place, reach: Reach, *, seconds: int = LINK_SECONDS) -> str:
     """An https address, good for so many ``seconds``, at which an instance gets the object."""
     _, extra = _way(what, reach)
-    request: dict[str, Any] = {"Bucket": what.bucket, "Key": what.key, **extra}
-    with translated("make a download link"):
+    request = {"Bucket": what.bucket, "Key": what.key}
+    with translated("make a download link"), _paid(bool(extra)):
         signed = what.bucket == reach.bucket or reach.requester_pays
         s3 = link_client(reach.account) if signed else _public()
+        s3.meta.events.register("before-sign.s3.GetObject", _pay, unique_id="orca-requester-pays")
         return s3.generate_presigned_url("get_object", Params=request, ExpiresIn=seconds)
+
+
+@contextmanager
+def _paid(paid: bool) -> Iterator[None]:
+    token = _pays.set(paid)
+    try:
+        yield
+    finally:
+        _pays.reset(token)
+
+
+def _pay(request: Any, **_: Any) -> None:
+    """Say in the address that the requester pays: boto3 would sign a header, which whoever follows it does not send."""
+    if _pays.get():
+        request.params["x-amz-request-payer"] = "requester"
 
 
 def _way(what: Place, reach: Reach) -> tuple[S3Client, dict[str, Any]]:

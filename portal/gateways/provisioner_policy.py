@@ -36,6 +36,7 @@ def document(account_id: str, role: str = PROVISIONER) -> Document:
         _allow("WorkspaceBuckets", ["s3:*"], ["arn:aws:s3:::orca-0*"]),
         _allow("WorkspaceQueues", ["sqs:*"], [f"arn:aws:sqs:*:{account_id}:orca-0*"]),
         _allow("WorkspaceSecrets", _SECRET_ACTIONS, [f"arn:aws:secretsmanager:*:{account_id}:secret:orca/0*"]),
+        _allow("WorkspaceImages", ["ecr:*"], [f"arn:aws:ecr:*:{account_id}:repository/orca-0*"]),
         _allow("WorkspaceRoles", _ROLE_ACTIONS, [roles, profiles]),
         _allow("WorkspaceRolesWithinBoundary", _BOUNDED_ACTIONS, [roles], bounded),
         _allow("RolesOfMachines", ["iam:PassRole"], [roles], {"StringEquals": {"iam:PassedToService": _EC2}}),
@@ -69,6 +70,8 @@ def boundary(account_id: str) -> Document:
             ["secretsmanager:GetSecretValue"],
             [f"arn:aws:secretsmanager:*:{account_id}:secret:orca/0*"],
         ),
+        _allow("WorkspaceImages", ["ecr:*"], [f"arn:aws:ecr:*:{account_id}:repository/orca-0*"]),
+        _allow("EnterRegistry", ["ecr:GetAuthorizationToken"], ["*"]),
     )
 
 

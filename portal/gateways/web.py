@@ -7,31 +7,32 @@ the second time nor a redirect leads inside. No proxy is asked, nothing of ours 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import json
 import re
 import socket
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urljoin
-
-import aiohttp
-from yarl import URL
+from urllib.parse import quote, urljoin, urlsplit
 
 from portal.core.errors import OrcaError
-from portal.gateways.webhook import allowed, retry_seconds, trust
+from portal.gateways.web_connection import Broken, Connection, Inside, Response, TooLarge, connected
+from portal.gateways.webhook import Address, allowed, retry_seconds, trust
 
 MOST_BYTES: Final = 32 * 1024 * 1024
 _MOST_REDIRECTS = 5
-_CHUNK = 256 * 1024
-# An address in which nothing needs to be quoted, which would take as long as a good part of the request.
-_PLAIN = re.compile(r"https?://[a-z0-9.:-]+/[A-Za-z0-9/._~-]*")
+_PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
+# What may stand in an address as it is.
+_UNQUOTED: Final = "/%:@!$&'()*+,;=?~-._[]"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What passes: too busy, or broken for a moment.
 _PASSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-_ASKED = {"User-Agent": "Orca", "Accept": "application/json, application/geo+json;q=0.9, */*;q=0.5"}
+_SENT = (
+    "User-Agent: Orca\r\nAccept: application/json, application/geo+json;q=0.9, */*;q=0.5\r\nAccept-Encoding: gzip\r\n"
+)
 
 
 class Unread(OrcaError):
@@ -66,8 +67,20 @@ class Answer:
     length: int | None = None
 
 
-class _Inside(OSError):
-    """This address is not for us to connect to."""
+@dataclass(frozen=True)
+class _Place:
+    """Where an address leads: to whom to connect, and what to ask for there."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @property
+    def named(self) -> str:
+        """As the Host header says it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 class Web:
@@ -78,34 +91,20 @@ class Web:
 
     def __init__(self, *, private: bool, at_once: int = 32) -> None:
         self._private = private
-        self._at_once = at_once
-        self._session: aiohttp.ClientSession | None = None
+        self._turns = asyncio.Semaphore(at_once)
+        self._idle: dict[tuple[str, str, int], list[Connection]] = {}
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=self._at_once, ssl=trust(), socket_factory=self._socket)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            headers=_ASKED,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # `within` bounds each read as a whole.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-    def _socket(self, place: Any) -> socket.socket:
-        """A socket for one address that a name was resolved to; every connection is made with one of these."""
-        family, kind, protocol, _, address = place
-        if not allowed(ipaddress.ip_address(str(address[0]).partition("%")[0]), private=self._private):
-            raise _Inside
-        made = socket.socket(family, kind, protocol)
-        made.setblocking(False)
-        return made
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle.clear()
+        await asyncio.sleep(0)  # so that the transports let go of their sockets
 
     async def read(
         self,
@@ -114,7 +113,6 @@ class Web:
         within: float,
         method: str = "GET",
         body: Any = None,
-        headers: Mapping[str, str] | None = None,
         etag: str = "",
         most: int = MOST_BYTES,
     ) -> Answer:
@@ -122,83 +120,111 @@ class Web:
 
         ``within``: seconds for all of it, redirects included. ``most``: bytes, unpacked.
         """
-        asked = dict(headers or {}, **{"If-None-Match": etag}) if etag else headers
         try:
-            async with asyncio.timeout(within):
-                return await self._followed(url, method, body, asked, most)
+            async with asyncio.timeout(within), self._turns:
+                return await self._followed(url, method, body, etag, most)
         except TimeoutError as error:
             raise Unread(f"It did not answer within {within:.0f} seconds.", retryable=True) from error
-        except (aiohttp.InvalidURL, ValueError) as error:
-            raise Unread("This is no address that can be read.") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except TooLarge as error:
+            raise Unread(f"It is larger than {most / (1024 * 1024):.0f} MB.") from error
+        except OSError as error:
             raise _unread(error) from error
+        except ValueError as error:  # of an address that it redirects to
+            raise Unread("This is no address that can be read.") from error
 
-    async def _followed(self, url: str, method: str, body: Any, headers: Mapping[str, str] | None, most: int) -> Answer:
-        if self._session is None:
-            raise RuntimeError("read within the context")
+    async def _followed(self, url: str, method: str, body: Any, etag: str, most: int) -> Answer:
         for _ in range(_MOST_REDIRECTS + 1):
-            if not url.startswith(("http://", "https://")):
-                raise Unread("This is no address that begins with http:// or https://.")
-            address = URL(url, encoded=_PLAIN.fullmatch(url) is not None)
-            async with self._session.request(
-                method, address, json=body, headers=headers, allow_redirects=False
-            ) as response:
-                if response.status not in _REDIRECTS:
-                    return await _answer(response, url, most)
-                url = urljoin(url, response.headers.get("Location", ""))
-                if response.status == 303:
-                    method, body = "GET", None
+            response = await self._asked(_place(url), method, body, etag, most)
+            if response.status not in _REDIRECTS:
+                return _answer(response, url, most)
+            url = urljoin(url, response.headers.get("location", ""))
+            if response.status == 303:
+                method, body = "GET", None
         raise Unread("It redirects again and again.")
 
+    async def _asked(self, place: _Place, method: str, body: Any, etag: str, most: int) -> Response:
+        request = _request(place, method, body, etag)
+        idle = self._idle.setdefault((place.scheme, place.host, place.port), [])
+        while idle:
+            connection = idle.pop()
+            try:
+                return await self._over(connection, idle, request, method, most)
+            except Broken as error:
+                # It was closed while nobody used it; nothing was lost.
+                if not error.early:
+                    raise
+        tls = trust() if place.scheme == "https" else None
+        connection = await connected(place.host, place.port, tls=tls, fit=self._fit)
+        return await self._over(connection, idle, request, method, most)
 
-async def _answer(response: aiohttp.ClientResponse, url: str, most: int) -> Answer:
-    etag = response.headers.get("ETag", "")
+    async def _over(
+        self, connection: Connection, idle: list[Connection], request: bytes, method: str, most: int
+    ) -> Response:
+        response = await connection.ask(request, most=most, head=method == "HEAD")
+        if connection.usable:
+            idle.append(connection)
+        return response
+
+    def _fit(self, address: Address) -> bool:
+        return allowed(address, private=self._private)
+
+
+@lru_cache(maxsize=256)
+def _origin(scheme: str, netloc: str) -> tuple[str, int]:
+    """Host and port. Raises ``ValueError``."""
+    parts = urlsplit(f"{scheme}://{netloc}")
+    host = (parts.hostname or "").encode("idna").decode() if "[" not in netloc else parts.hostname or ""
+    if not _HOST.fullmatch(host) or parts.username is not None:
+        raise ValueError("no host")
+    return host, parts.port or _PORTS[scheme]
+
+
+def _place(url: str) -> _Place:
+    scheme, _, rest = url.partition("#")[0].partition("://")
+    scheme = scheme.lower()
+    if scheme not in _PORTS:
+        raise Unread("This is no address that begins with http:// or https://.")
+    cut = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
+    try:
+        host, port = _origin(scheme, rest[:cut])
+    except ValueError as error:  # UnicodeError among them
+        raise Unread("This is no address that can be read.") from error
+    target = rest[cut:]
+    return _Place(scheme, host, port, quote(target if target.startswith("/") else f"/{target}", safe=_UNQUOTED))
+
+
+def _request(place: _Place, method: str, body: Any, etag: str) -> bytes:
+    head = f"{method} {place.target} HTTP/1.1\r\nHost: {place.named}\r\n{_SENT}"
+    if etag and etag.isascii() and etag.isprintable():
+        head += f"If-None-Match: {etag}\r\n"
+    if body is None:
+        return f"{head}\r\n".encode()
+    content = json.dumps(body).encode()
+    return f"{head}Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def _answer(response: Response, url: str, most: int) -> Answer:
+    etag, length = response.headers.get("etag", ""), response.headers.get("content-length", "")
     if response.status == 304:
         return Answer(url, b"", etag=etag, same=True)
     if not 200 <= response.status < 300:
-        asked = response.headers.get("Retry-After")
+        asked = response.headers.get("retry-after")
         raise Unread(
             f"It answered with status {response.status}.",
             retryable=response.status in _PASSES,
             retry_after=retry_seconds(asked) if asked else None,
             answered=response.status,
         )
-    length = response.content_length
-    if response.method == "HEAD":
-        return Answer(url, b"", etag=etag, length=length)
-    if length is not None and length > most:
-        raise _too_large(most)
-    return Answer(url, await _body(response, most), etag=etag, length=length)
+    return Answer(url, response.unpacked(most), etag=etag, length=int(length) if length.isdigit() else None)
 
 
-async def _body(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """All of it, counted as it is unpacked: what is told of a length may be a lie."""
-    if response.content_length is not None and "Content-Encoding" not in response.headers:
-        return await response.read()
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_chunked(_CHUNK):
-        size += len(chunk)
-        if size > most:
-            raise _too_large(most)
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _too_large(most: int) -> Unread:
-    return Unread(f"It is larger than {most // (1024 * 1024)} MB.")
-
-
-def _unread(error: Exception) -> Unread:
+def _unread(error: OSError) -> Unread:
     """What went wrong on the way, in a sentence."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, _Inside):
-            return Unread("It is an address inside a private network, where Orca does not read.")
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Unread(f"Its certificate is not trusted: {cause.verify_message}.")
-        if isinstance(cause, socket.gaierror):
-            return Unread("Its name is not known.", retryable=cause.errno == socket.EAI_AGAIN)
-        cause = cause.__cause__ or cause.__context__
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, Inside):
+        return Unread("It is an address inside a private network, where Orca does not read.")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Unread(f"Its certificate is not trusted: {error.verify_message}.")
+    if isinstance(error, socket.gaierror):
+        return Unread("Its name is not known.", retryable=error.errno == socket.EAI_AGAIN)
+    said = error.strerror or str(error) or type(error).__name__
     return Unread(f"It cannot be reached: {said}.", retryable=True)

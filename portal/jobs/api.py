@@ -254,7 +254,9 @@ class JobPreview(APIView):
 
 
 class JobErrorsOut(serializers.Serializer[Any]):
-    errors = serializers.DictField(child=serializers.CharField(), help_text="By field; empty, if it is good.")
+    errors = serializers.DictField(  # type: ignore[assignment]  # shadows what nobody reads of an answer
+        child=serializers.CharField(), help_text="By field; empty, if it is good."
+    )
 
 
 class JobValidate(APIView):

@@ -76,8 +76,8 @@ def runs_of(owner: User) -> QuerySet[Run]:
 
 def runs_listed(owner: User) -> QuerySet[Run]:
     """The same with what a list shows of each, and no more."""
-    shown = ("name", "state", "held", "pipeline", "created_at", "started_at", "finished_at", "workspace__name")
-    return runs_of(owner).select_related("workspace").only(*shown, "workspace", "owner")
+    shown = ("name", "state", "held", "pipeline", "at_once", "created_at", "started_at", "finished_at")
+    return runs_of(owner).select_related("workspace").only(*shown, "workspace__name", "workspace", "owner")
 
 
 COUNTED = 1_000

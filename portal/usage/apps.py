@@ -5,6 +5,10 @@ class UsageConfig(AppConfig):
     name = "portal.usage"
 
     def ready(self) -> None:
-        from portal.usage import budget_admin, receivers  # noqa: F401 the admin looks for one module of an app
+        from auditlog.registry import auditlog  # has models of its own, which are not there before now
 
+        from portal.usage import receivers
+
+        for name in ("Price", "Margin", "Grant"):
+            auditlog.register(self.get_model(name))
         receivers.connect()

@@ -94,6 +94,12 @@ def months_of(owner: User) -> list[tuple[date, int]]:
     return sorted({this_month(): 0, **found}.items(), reverse=True)
 
 
+def months_used() -> list[date]:
+    """The months in which anybody used anything, the newest first."""
+    rows = UsageDay.objects.annotate(month=TruncMonth("day")).order_by().values_list("month", flat=True)
+    return sorted(rows.distinct(), reverse=True)
+
+
 def statement_get(*, owner: User, month: str) -> Statement:
     """A person's statement of a month such as ``2026-11``. Raises ``NotFound``."""
     return statement_of(owner, month_named(month))
@@ -111,8 +117,13 @@ class Share:
 
     name: str
     nano: int
-    quantity_ms: int = 0
+    ms: int = 0
     more: str = ""
+
+    @property
+    def hours(self) -> float:
+        """Of whole instances, that its steps took."""
+        return self.ms / 3_600_000
 
 
 def costs_of_users(month: date) -> list[Share]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F
+from django.utils import timezone
 
+from portal.accounts.models import User
 from portal.pipelines.attempts import Attempt
 from portal.pipelines.models import Run
 from portal.usage import prices
 from portal.usage.accrual import between, day_of, days
-from portal.usage.models import Kind, Price, UsageDay, UsageRecord
+from portal.usage.models import Grant, Kind, Price, UsageDay, UsageRecord
 
 MS, BYTES, BYTE_HOURS, GB_SECONDS = "ms", "bytes", "byte-hours", "GB-seconds"
 _Sum = tuple[int, int, int]
@@ -33,13 +36,12 @@ def records_add(*, records: Sequence[UsageRecord]) -> list[UsageRecord]:
 
 
 def _add_up(records: Iterable[UsageRecord]) -> None:
-    sums: dict[tuple[object, ...], _Sum] = defaultdict(lambda: (0, 0, 0))
+    sums: dict[tuple[str, date, str, str, str], _Sum] = defaultdict(lambda: (0, 0, 0))
     for record in records:
         row = (record.owner_id, record.day, record.workspace_id, record.kind, record.script)
         quantity, nano, count = sums[row]
         sums[row] = (quantity + record.quantity, nano + record.nano, count + 1)
-    for row, (quantity, nano, count) in sorted(sums.items(), key=str):
-        owner, day, workspace, kind, script = row
+    for (owner, day, workspace, kind, script), (quantity, nano, count) in sorted(sums.items()):
         same = UsageDay.objects.filter(owner=owner, day=day, workspace=workspace, kind=kind, script=script)
         more = {"quantity": F("quantity") + quantity, "nano": F("nano") + nano, "records": F("records") + count}
         if same.update(**more):
@@ -58,6 +60,22 @@ def _add_up(records: Iterable[UsageRecord]) -> None:
                 )
         except IntegrityError:  # a rival was quicker
             same.update(**more)
+
+
+def trial_grant(*, owner: User) -> Grant | None:
+    """The credit that a new account gets to try Orca out, where the settings give one; one only."""
+    if settings.TRIAL_CREDIT <= 0 or Grant.objects.filter(owner=owner, trial=True).exists():
+        return None
+    now = timezone.now()
+    return Grant.objects.create(
+        owner=owner,
+        kind=Grant.Kind.CREDIT,
+        amount=prices.nano_of(settings.TRIAL_CREDIT),
+        valid_from=now,
+        valid_to=now + timedelta(days=settings.TRIAL_DAYS),
+        note="Trial credit",
+        trial=True,
+    )
 
 
 def attempts_add(*, attempts: Sequence[Attempt]) -> None:

@@ -25,7 +25,7 @@ from django.db.models.functions import TruncMonth
 
 from portal.accounts.models import User
 from portal.pipelines.models import Script
-from portal.usage import prices
+from portal.usage import money, prices
 from portal.usage.accrual import midnight
 from portal.usage.models import Grant, Kind, UsageDay
 from portal.usage.settling import seconds_of_month
@@ -130,6 +130,11 @@ def _dearest(sums: Mapping[str, int], names: Mapping[str, str]) -> list[Line]:
     return sorted(lines, key=lambda line: (-line.nano, line.name))
 
 
+def unit_of(kind: str) -> str:
+    """The unit in which people read quantities of a kind."""
+    return _UNITS[Kind(kind)]
+
+
 def shown(kind: str, quantity: int, month: date) -> Decimal:
     """A quantity in the unit that people read: hours, GB-months, GB or requests."""
     divisor = {
@@ -231,18 +236,10 @@ def _taken(bill: _Bill, grant: Grant, left: dict[str, int]) -> tuple[int, str]:
         unit = _UNITS.get(Kind(grant.of), "") if grant.of else ""
         return bill.take(grant.of, nano) if grant.of else 0, f"{grant.quantity.normalize():f} {unit} of {of} are free."
     if grant.kind == Grant.Kind.DISCOUNT:
-        basis = sum(nano for kind, nano in bill.left.items() if grant.of in ("", kind) and nano > 0)
-        taken = bill.take(grant.of, int(basis * grant.percent / 100))
+        kinds = [kind for kind, nano in bill.left.items() if grant.of in ("", kind) and nano > 0]
+        taken = sum(bill.take(kind, int(bill.left[kind] * grant.percent / 100)) for kind in kinds)
         return taken, f"{grant.percent.normalize():f} % off {of}."
     taken = bill.take(grant.of, left[grant.pk])
     left[grant.pk] -= taken
     until = f" until {grant.valid_to:%Y-%m-%d}" if grant.valid_to else ""
-    return taken, f"A credit for {of}{until}; {dollars(left[grant.pk])} of {dollars(grant.amount)} are left."
-
-
-def dollars(nano: int, places: int = 2) -> str:
-    """``$1.23``, rounded half up; ``-$1.23`` below zero."""
-    unit = 10 ** (9 - places)
-    whole = (abs(nano) * 2 + unit) // (unit * 2)
-    text = f"{whole // 10**places:,}.{whole % 10**places:0{places}d}" if places else f"{whole:,}"
-    return f"-${text}" if nano < 0 and whole else f"${text}"
+    return taken, f"A credit for {of}{until}; {money.shown(left[grant.pk])} of {money.shown(grant.amount)} are left."

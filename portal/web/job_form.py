@@ -24,7 +24,7 @@ _SHARD_FIELDS = {"number": "shard_number", "most_items": "most_items", "most_mb"
 # Where what a service says about a part of a submission is shown; else under the part's last or first name.
 _PLACES = {
     "data.url": "url",
-    "data.prefix": "prefix",
+    "data.prefix": "key_prefix",
     "data.urls": "urls",
     "data.time": "since",
     "data.time.0": "since",
@@ -162,7 +162,8 @@ class JobForm(forms.Form):
     limit = forms.IntegerField(
         label="At most so many items", required=False, min_value=1, max_value=100_000, initial=1_000
     )
-    prefix = forms.CharField(
+    key_prefix = forms.CharField(
+        label="Prefix",
         required=False,
         max_length=1_200,
         help_text="In the workspace's own bucket, or <code>s3://bucket/prefix</code> of one that is public "
@@ -315,9 +316,9 @@ class JobForm(forms.Form):
             return {"data": {"kind": kind, "urls": lines(given["urls"]), **pays}}
         limit = {"limit": given["limit"]} if given["limit"] else {}
         if kind == "bucket":
-            where = "url" if given["prefix"].startswith("s3://") else "prefix"
+            where = "url" if given["key_prefix"].startswith("s3://") else "prefix"
             pattern = {"pattern": given["pattern"]} if given["pattern"] else {}
-            return {"data": {"kind": kind, where: given["prefix"], **pattern, **limit, **pays}}
+            return {"data": {"kind": kind, where: given["key_prefix"], **pattern, **limit, **pays}}
         return {"data": {"kind": kind, "url": given["url"], **self._wanted(), **limit, **pays}}
 
     def _wanted(self) -> dict[str, Any]:
@@ -356,17 +357,22 @@ def _read(parse: Callable[[str], dict[str, Any]], text: str) -> dict[str, Any]:
         raise forms.ValidationError(str(error)) from error
 
 
-def place_of(part: str, kind: str = "stac") -> str:
-    """The form's field in which a part of a submission (``data.bbox.1``, ``limits.seconds``) was typed."""
+def place_of(part: str, kind: str = "stac", text: str = "") -> str:
+    """The form's field in which a part of a submission (``data.bbox.1``, ``limits.seconds``) was typed.
+
+    ``text`` is what is said of it: of all limits at once, it begins with the one that is meant.
+    """
+    if part == "limits" and text.partition(" ")[0] in LIMITS:
+        return text.partition(" ")[0]
     found = part
     while found and found not in _PLACES:
         found = found.rpartition(".")[0]
     if found == "data.url" and kind == "bucket":
-        return "prefix"
+        return "key_prefix"
     if found:
         return _PLACES[found]
     if part == "data":
-        return {"stac": "url", "bucket": "prefix", "urls": "urls", "job": "input_job"}.get(kind, "url")
+        return {"stac": "url", "bucket": "key_prefix", "urls": "urls", "job": "input_job"}.get(kind, "url")
     head, _, rest = part.partition(".")
     return rest.partition(".")[0] if head in {"data", "limits", "shards"} and rest else head
 
@@ -375,7 +381,7 @@ def refuse(form: JobForm, error: OrcaError) -> None:
     """Put what a service refused beside the fields that it concerns, else above the form."""
     kind, homeless = str(form["kind"].value()), []
     for part, text in error.fields.items():
-        name = place_of(part, kind)
+        name = place_of(part, kind, text)
         if name in form.fields:
             form.add_error(name, text[:1].upper() + text[1:])
         else:
@@ -403,7 +409,7 @@ def initial_of(definition: Mapping[str, Any]) -> dict[str, Any]:
         "network": container.get("network", False),
         "kind": kind,
         "url": data.get("url", "") if kind == "stac" else "",
-        "prefix": where or data.get("prefix", ""),
+        "key_prefix": where or data.get("prefix", ""),
         "pattern": data.get("pattern", ""),
         "urls": "\n".join(data.get("urls") or []),
         "requester_pays": data.get("requester_pays", False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
@@ -56,6 +57,26 @@ def bar_svg(parts: Sequence[Part], total: int) -> SafeString:
     )
 
 
+def histogram_svg(counted: Sequence[Mapping[str, Any]]) -> SafeString:
+    """How many items are of which ``time``, as bars side by side; nothing where there is but one time."""
+    if len(counted) < 2:
+        return SafeString()
+    most = max(int(row["count"]) for row in counted)
+    wide = 100 / len(counted)
+    bars = []
+    for index, row in enumerate(counted):
+        high = max(100 * int(row["count"]) / most, 2) if row["count"] else 0
+        said = escape(f"{row['time']}: {row['count']:,}")
+        bars.append(
+            f'<rect class="job-bin" x="{index * wide:.3f}%" width="{wide * 0.86:.3f}%" y="{100 - high:.1f}%" '
+            f'height="{high:.1f}%"><title>{said}</title></rect>'
+        )
+    return mark_safe(  # noqa: S308 (escaped)
+        f'<svg class="job-bins" width="100%" height="44" role="img" aria-label="Items along the time">'
+        f"{''.join(bars)}</svg>"
+    )
+
+
 @dataclass(frozen=True)
 class Cell:
     """Shards ``first`` to ``last``, and how many of them are in which state."""
@@ -84,7 +105,7 @@ def _columns(cells: int) -> int:
 
 def _square(cell: Cell, index: int, columns: int, address: str) -> str:
     x, y = index % columns * (_SIDE + _GAP), index // columns * (_SIDE + _GAP)
-    said = ", ".join(f"{count} {RUN[state].label.lower()}" for state, count in cell.states.items())
+    said = ", ".join(f"{cell.states[state]} {RUN[state].label.lower()}" for state in ORDER if state in cell.states)
     if cell.first == cell.last:
         said = f"Shard {cell.first}: {', '.join(RUN[state].label for state in cell.states)}"
     else:

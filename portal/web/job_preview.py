@@ -8,12 +8,14 @@ from portal.accounts.models import User
 from portal.core.errors import OrcaError
 from portal.jobs.preview import preview
 from portal.web.job_form import JobForm, place_of
+from portal.web.job_pictures import histogram_svg
 
-_DRAWN = 1_000
+_DRAWN, _NAMED = 1_000, 12
 
 
 def preview_shown(owner: User, form: JobForm) -> dict[str, Any]:
     """Count, size, costs and footprints; or what is wrong, field by field."""
+    form.fields["name"].required = False  # one may look before one knows what to call it
     if not form.is_valid():
         return {"problems": _of_form(form), "form": form}
     submission = form.submission()
@@ -24,8 +26,9 @@ def preview_shown(owner: User, form: JobForm) -> dict[str, Any]:
     drawn = [_drawn(footprint) for footprint in found.footprints[:_DRAWN]]
     return {
         "preview": found,
-        "warnings": list(getattr(found, "warnings", ())),
         "drawn": drawn,
+        "bars": histogram_svg(found.histogram),
+        "assets": sorted(found.assets.items(), key=lambda pair: -pair[1])[:_NAMED],
         "undrawn": max(0, found.items - len(drawn)) if drawn else 0,
         "nodes": form.cleaned_data["nodes"],
         "budget": form.cleaned_data["budget"],
@@ -51,7 +54,7 @@ def _of_form(form: JobForm) -> list[tuple[str, str, str]]:
 def _of_service(form: JobForm, error: OrcaError) -> list[tuple[str, str, str]]:
     found, kind = [], str(form["kind"].value())
     for part, text in error.fields.items():
-        name = place_of(part, kind)
+        name = place_of(part, kind, text)
         known = name in form.fields
         said = text[:1].upper() + text[1:]
         found.append((form[name].id_for_label, str(form[name].label), said) if known else ("", part, said))

@@ -18,7 +18,7 @@ from portal.accounts.models import User
 from portal.core.errors import NotFound
 from portal.jobs.models import Job, Phase
 from portal.jobs.selectors import Progress, job_get, progress, shards_of
-from portal.pipelines.models import FINAL, State, Step
+from portal.pipelines.models import FINAL, Run, State, Step
 from portal.pipelines.selectors import OutputShown, outputs_of
 from portal.pipelines.services import LIMITS
 from portal.web.job_money import cost_of
@@ -30,6 +30,8 @@ PAGE = 25
 _CELLS, _IMAGES, _FILES, _NODES = 500, 12, 24, 24
 # Steps looked into for what they left.
 _LOOKED_INTO = 12
+# How often a job may have been tried again for its first run to be still known as its own.
+_AGAIN = 50
 _SPEED_OF = timedelta(minutes=2)
 # Seconds between two looks at a job whose shards end in quick succession.
 SLOW = 0.6
@@ -123,6 +125,17 @@ def job_shown(owner: User, job_id: str, asked: QueryDict | Mapping[str, str]) ->
         "retryable": job.is_over and job.outputs_deleted_at is None and job.state != State.SUCCEEDED,
         "kept": bool(job.index_key) and job.outputs_deleted_at is None,
     }
+
+
+def job_behind(run: Run) -> Job | None:
+    """The job that a run belongs to: its current run, or one that was tried again since."""
+    for _ in range(_AGAIN):
+        job = Job.objects.filter(run=run.pk).first()
+        later = None if job else Run.objects.filter(again_of=run.pk, at_once__isnull=False).first()
+        if later is None:
+            return job
+        run = later
+    return None
 
 
 def words_of(job: Job) -> str:

@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from portal.accounts.models import User
 from portal.core.errors import NotFound
 from portal.core.streams import Event
-from portal.pipelines.models import Run, Step
+from portal.pipelines.models import Run, State, Step
 from portal.pipelines.selectors import (
     Line,
     OutputShown,
@@ -26,7 +26,9 @@ from portal.pipelines.selectors import (
     with_steps,
 )
 from portal.schedules.selectors import schedule_of_run
+from portal.usage.selectors import run_cost
 from portal.web.ansi import ansi_html, ansi_plain
+from portal.web.job_shown import SLOW, job_behind
 from portal.web.live import Fragments
 from portal.web.run_pictures import Pictures
 from portal.web.states import pipeline_run_words, run_advice, run_words
@@ -36,6 +38,11 @@ _PREVIEWED = frozenset({"image", "table", "text", "markdown"})
 _OPEN_AT_FIRST = 4
 # Parts of the page that are drawn anew as the run goes on: element id and template.
 _OF_SCRIPT = {f"run-{part}": f"web/runs/{part}.html" for part in ("head", "facts", "outputs")}
+_OF_SHARD = {
+    "step-head": "web/runs/step_head.html",
+    "run-facts": "web/runs/step_facts.html",
+    "run-outputs": "web/runs/outputs.html",
+}
 _OF_PIPELINE = {
     "run-head": "web/runs/pipeline_head.html",
     "run-about": "web/runs/pipeline_facts.html",
@@ -77,6 +84,8 @@ def run_shown(owner: User, run_id: str, step_id: str = "", execution: int | None
     run = run_bare(owner=owner, run_id=run_id)
     if run.pipeline_id is not None:
         return _pipeline_run_shown(owner, run, step_id, execution)
+    if run.at_once is not None:
+        return _shard_shown(owner, run, step_id, execution)
     steps = list(with_steps(run).steps.all())
     chosen = [step for step in steps if step_id in ("", step.pk)]
     if not chosen:
@@ -90,6 +99,7 @@ def run_shown(owner: User, run_id: str, step_id: str = "", execution: int | None
         "cancelling": run.cancel_requested_at is not None and not run.is_final,
         "outputs": _rows(outputs_of(step)),
         "over": run.is_final,
+        "cost": run_cost(run),
     }
 
 
@@ -115,8 +125,39 @@ def _pipeline_run_shown(owner: User, run: Run, step_id: str, execution: int | No
         "inputs": inputs_of(step),
         "outputs": _rows(outputs_of(step)),
         "over": step.is_final or past is not None,
+        "cost": run_cost(run),
         "pictures": Pictures(run, steps, chosen=step.pk),
     }
+
+
+def _shard_shown(owner: User, run: Run, step_id: str, execution: int | None) -> dict[str, Any]:
+    """One step of a run that may have ten thousand: the others are not looked at. ``job`` is whose shard it is."""
+    job = job_behind(run)
+    if not step_id:
+        step_id = telling_shard(run)
+    if not step_id:
+        return {"run": run, "job": job}
+    step = step_found(owner=owner, run_id=run.pk, step_id=step_id)
+    past = next((t for t in step.tries if t["execution"] == execution), None)
+    return {
+        "run": run,
+        "job": job,
+        "step": step,
+        "shard": True,
+        "past": past,
+        "number": step.tries.index(past) + 1 if past else len(step.tries) + 1,
+        "words": run_words(step.state, step.workspace.state),
+        "advice": run_advice(step.state, step.reason),
+        "cancelling": run.cancel_requested_at is not None and not run.is_final,
+        "outputs": _rows(outputs_of(step)),
+        "over": step.is_final or past is not None,
+    }
+
+
+def telling_shard(run: Run) -> str:
+    """The first shard that failed, else the first of all; empty where there are none yet."""
+    shards = Step.objects.filter(run=run.pk).order_by("position").values_list("pk", flat=True)
+    return shards.filter(state__in=(State.FAILED, State.TIMED_OUT, State.LOST)).first() or shards.first() or ""
 
 
 def _telling(steps: Sequence[Step]) -> str:
@@ -166,11 +207,13 @@ class RunWatch(Fragments):
         self._request, self._token = request, get_token(request)
         self._execution, self._after = _cursor_read(request.GET.get("after", ""))
         self._looks_left = self.LAST_LOOKS
+        if run.at_once is not None:
+            self.pause = SLOW  # it hears of all shards, and shows one
 
     def _drawn(self) -> dict[str, str]:
         self._shown = run_shown(*self._ask) | {"csrf_value": self._token}
         pictures: Pictures | None = self._shown.get("pictures")
-        parts = _OF_PIPELINE if pictures else _OF_SCRIPT
+        parts = _OF_PIPELINE if pictures else _OF_SHARD if self._shown.get("shard") else _OF_SCRIPT
         drawn = {name: render_to_string(template, self._shown, self._request) for name, template in parts.items()}
         return drawn | (pictures.moving() if pictures else {})
 
@@ -183,7 +226,7 @@ class RunWatch(Fragments):
             self.over = self._shown["run"].is_final
             return swaps
         lines = self._lines(done)
-        if self._shown["run"].is_final:
+        if self._shown["run"].is_final or (self._shown.get("shard") and step.is_final):
             self._looks_left -= 1
             self.over = self._after >= done.log_lines or self._looks_left <= 0
         return [*lines, *swaps]

@@ -130,7 +130,18 @@ class Timeline:
 
 
 _SHOWN = (
-    *("name", "state", "held", "pipeline", "script__name", "created_at", "started_at", "finished_at", "owner"),
+    *(
+        "name",
+        "state",
+        "held",
+        "at_once",
+        "pipeline",
+        "script__name",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "owner",
+    ),
     "workspace__name",
 )
 
@@ -171,7 +182,7 @@ def _lane(runs: Sequence[Run], begin: datetime, seconds: float, now: datetime) -
 
 def _bar(run: Run, left: float, right: float, level: int) -> Bar:
     look = look_of("run", run.state)
-    word = "Waits its turn" if run.held else look.label
+    word = "Waits its turn" if run.held and run.at_once is None else look.label
     took = f", {spoken(run.seconds)}" if run.seconds is not None else ""
     label = f"{run.name}: {word}{took}"
     kind = "thin" if run.state == State.QUEUED else "whole"

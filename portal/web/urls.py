@@ -18,6 +18,7 @@ from portal.web.views import (
     scripts,
     secrets,
     terraform_runs,
+    usage,
     workspaces,
 )
 from portal.web.views.health import healthz
@@ -112,7 +113,11 @@ urlpatterns: list[URLPattern] = [
     path(_notification + "switch/", notifications.notification_switch, name="notification_switch"),
     path(_notification + "delete/", notifications.notification_delete, name="notification_delete"),
     path(_notification + "deliveries/<slug:delivery_id>/again/", notifications.delivery_again, name="delivery_again"),
+    path("usage/", usage.usage, name="usage"),
     path("usage/budget/", budget.budget, name="budget"),
+    path("usage/<slug:month>/", usage.usage, name="statement"),
+    path("usage/<slug:month>/csv/", usage.usage_csv, name="usage_csv"),
+    path("usage/<slug:month>/pdf/", usage.usage_pdf, name="usage_pdf"),
     path("device/", device.device, name="device"),
     path("clouds/", clouds.cloud_list, name="cloud_list"),
     path("clouds/new/", clouds.cloud_new, name="cloud_new"),

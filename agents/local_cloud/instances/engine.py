@@ -176,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
             if call.kind == "attach":
                 self._join(target)
             else:
-                self._forward(target, body)
+                self._forward(target, body, long=call.kind in ("build", "pull"))
 
     def _body(self, call: Call, query: dict[str, str]) -> bytes | Iterator[bytes] | None:
         """What is sent on; ``query`` is made to say what may be asked. Raises `Refused`."""
@@ -215,15 +215,14 @@ class _Handler(BaseHTTPRequestHandler):
             left -= len(block)
             yield block
 
-    def _forward(self, target: str, body: bytes | Iterator[bytes] | None) -> None:
+    def _forward(self, target: str, body: bytes | Iterator[bytes] | None, *, long: bool) -> None:
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _ALONE}
         if body is not None:
             headers["Content-Length"] = str(len(body) if isinstance(body, bytes) else self._length())
         with contextlib.closing(self.door.connect(None)) as engine:
             engine.request(self.command, target, body, headers)
-            opened = engine.sock
-            gone = threading.Thread(target=_hang_up_with, args=(self.connection, opened), daemon=True)
-            gone.start()
+            if long:
+                threading.Thread(target=_hang_up_with, args=(self.connection, engine.sock), daemon=True).start()
             answer = engine.getresponse()
             self.send_response(answer.status)
             for name, value in answer.getheaders():

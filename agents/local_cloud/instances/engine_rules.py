@@ -1,4 +1,4 @@
-"""What an instance may ask of the Docker engine that it shares with others: few calls, closed-in containers, own folders.
+"""What an instance may ask of the Docker engine that it shares: few calls, closed-in containers, own folders.
 
 On AWS the engine is the instance's own and nothing has to be forbidden. Here it is this machine's: who could ask it
 anything would be root on this machine.

@@ -155,29 +155,30 @@ class Fleet:
         environment = self._environment(instance_id, place, metadata.endpoint, instance.region_name)
         self._environments[instance_id] = environment
 
-        door = self._open_engine(instance_id, place)
+        folder = RootFolder(self._data / "instances" / instance_id, place, self.tools.as_root)
+        door = self._open_engine(instance_id, folder)
 
         def close() -> None:
             self._doors.close(instance_id)
             metadata.close()
             if door is not None:
                 door.close()
+                folder.forget()
 
         return Boot(user_data, environment, close, () if door else (NO_ENGINE,))
 
-    def _open_engine(self, instance_id: str, place: Place) -> EngineDoor | None:
+    def _open_engine(self, instance_id: str, folder: RootFolder) -> EngineDoor | None:
         """The instance's view of this machine's Docker engine, where one answers.
 
         For an ordinary user's cloud there is none: root of an instance is then the same user as its ``analyst``, who
         must not reach it.
         """
-        folder = RootFolder(self._data / "instances" / instance_id, place, self.tools.as_root)
         shutil.rmtree(folder.engine, ignore_errors=True)
         engine = find_engine(os.environ) if self.tools.as_root and self.tools.bwrap else ""
         if not engine:
             return None
         folder.forget()
-        folder.memory.mkdir(mode=0o755)
+        folder.memory.mkdir(mode=0o711)
         return EngineDoor(instance_id, engine, folder.engine, Folders(folder.container_folders))
 
     def booted(self, instance_id: str) -> None:

@@ -9,6 +9,7 @@ from agents.orca_agent.cloud.bucket import Links, S3Bucket
 from agents.orca_agent.cloud.client import Client, CredentialsProvider
 from agents.orca_agent.cloud.metadata import FixedCredentials, Metadata, RoleCredentials
 from agents.orca_agent.cloud.queue import SqsQueue
+from agents.orca_agent.cloud.registry import RegistryTokens
 from agents.orca_agent.cloud.secrets import SecretsManager
 from agents.orca_agent.cloud.transport import Transport
 
@@ -42,6 +43,9 @@ class Cloud:
 
     def secrets(self, workspace: str) -> SecretsManager:
         return SecretsManager(f"orca/{workspace}/", self._client("secretsmanager", self.transport))
+
+    def registry(self) -> RegistryTokens:
+        return RegistryTokens(self._client("ecr", self.transport))
 
     def queue(self, queue: str, transport: Transport) -> SqsQueue:
         """``queue`` is a name or a URL."""

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Mapping, Optional, Protocol, Set, Tuple, Union
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from agents.orca_agent.cloud.errors import CloudError
 
 BLOCK = 256 * 1024
 MAX_BODY = 16 * 1024 * 1024
-IDLE_KEPT = 8
+IDLE_KEPT = 16
 IDLE_PLACES = 32
 METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254")})
 
@@ -182,7 +182,10 @@ class Transport:
                     _judge(line.connection.sock)
                 line.connection.request(method, line.prefix + target, body, dict(headers))
                 answer = line.connection.getresponse()
-                response = _read(answer, into, limit)
+                with ExitStack() as unread:
+                    unread.callback(answer.close)  # one that ends with its connection is not closed with that
+                    response = _read(answer, into, limit)
+                    unread.pop_all()
             except ConnectionError:
                 self._drop(line)
                 if line.reused and not self._aborted:
@@ -209,7 +212,7 @@ class Transport:
     def _give_back(self, place: Tuple[str, str], line: _Line, *, keep: bool) -> None:
         with self._lock:
             self._busy.discard(line)
-            idle = self._idle.setdefault(place, [])
+            idle = self._idle[place] = self._idle.pop(place, [])  # the latest comes last
             outgrown = self._idle.pop(next(iter(self._idle))) if len(self._idle) > IDLE_PLACES else []
             kept = keep and not self._aborted and len(idle) < IDLE_KEPT
             if kept:

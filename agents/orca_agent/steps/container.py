@@ -11,14 +11,17 @@ import secrets
 import shlex
 import socket
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Callable, Dict, Final, List, Mapping, Optional, Sequence, Tuple
 
 from agents.orca_agent.account import Account
 from agents.orca_agent.events import Reason
+from agents.orca_agent.layout import Layout
 from agents.orca_agent.orders import Container, Task
 from agents.orca_agent.steps.container_image import Image, Images, Site
+from agents.orca_agent.steps.container_registry import Registry
 from agents.orca_agent.steps.container_warden import Bounds, ContainerWarden
 from agents.orca_agent.steps.engine import Engine, EngineError
 from agents.orca_agent.steps.failure import StepFailed
@@ -46,6 +49,8 @@ SPARE_PROCESSES: Final = 8
 """So that a program which has too many is seen to have them, and ended, instead of being denied more for ever."""
 OPEN_FILES: Final = 4_096
 GONE_WITHIN: Final = 30.0
+COMES_WITHIN: Final = 300.0
+LOOKS_EVERY: Final = 0.2
 UNAVAILABLE: Final = (
     "There is no container engine on this instance. Docker has to be installed and running there; "
     "a step without a container needs none."
@@ -85,16 +90,13 @@ def _shell(script: Path) -> List[str]:
 
 
 class Containers:
-    """The engine as steps use it.
+    """The engine as steps use it; ``path`` names its socket, or nothing."""
 
-    ``path`` names its socket, or nothing; ``mark`` is a file that names this agent; below ``secrets_of_steps`` are the
-    secrets of each step.
-    """
-
-    def __init__(self, path: Callable[[], Optional[str]], mark: Path, secrets_of_steps: Path) -> None:
+    def __init__(self, path: Callable[[], Optional[str]], layout: Layout) -> None:
         self._path = path
-        self._mark = mark
-        self._secrets = secrets_of_steps
+        self._layout = layout
+        self.registry: Optional[Registry] = None
+        """Known when the settings are; nothing is built before."""
         self._lock = threading.Lock()
         self._engine: Optional[Engine] = None
         self._images: Optional[Images] = None
@@ -108,11 +110,21 @@ class Containers:
 
     def prepare(self, container: Container, site: Site) -> Image:
         """The image for a step; fetched or built where it is not there. Raises `StepFailed`."""
+        self._await(site)
         images = self._ready()
         try:
             return images.find_or_make(container, site)
         except EngineError as error:
             raise StepFailed(Reason.CONTAINER_UNAVAILABLE, f"The container engine failed: {error}.") from error
+
+    def _await(self, site: Site) -> None:
+        """Where the engine is only being installed, it is waited for."""
+        until = time.monotonic() + COMES_WITHIN
+        if self._layout.engine_coming.exists():
+            site.say("Waiting for the container engine, which is being installed on this instance …")
+        while self._layout.engine_coming.exists() and time.monotonic() < until:
+            site.check()
+            time.sleep(LOOKS_EVERY)
 
     def start(self, image: Image, task: Task, slots: int, order: Order) -> StepProcess:
         """Start what is ordered in a container of that image; ``slots`` share the processors. Raises `StepFailed`."""
@@ -121,7 +133,7 @@ class Containers:
         assert engine is not None  # noqa: S101 (`_ready` has found it)
         network = task.container is not None and task.container.network
         labels = {OWNER: self._owner(), STEP: task.step}
-        own = (order.folder.parent, self._secrets / order.folder.parent.name)
+        own = (order.folder.parent, self._layout.secrets / order.folder.parent.name)
         cpus = (os.cpu_count() or 1) / max(1, slots)
         body = create_body(image, order, labels, own=own, network=network, cpus=cpus)
         try:
@@ -153,6 +165,7 @@ class Containers:
         """Raises `StepFailed` where no engine answers. One that has just begun to may have our containers still."""
         with self._lock:
             if self._images is not None and self._engine is not None and self._engine.answers():
+                self._images.registry = self.registry
                 return self._images
             path = self._path()
             engine = Engine(path) if path else None
@@ -165,14 +178,15 @@ class Containers:
                 except EngineError as error:
                     raise StepFailed(Reason.CONTAINER_UNAVAILABLE, f"The container engine failed: {error}.") from error
                 self._images = Images(engine)
+            self._images.registry = self.registry
             self._engine = engine
             return self._images
 
     def _owner(self) -> str:
         """A name that stays while the disk does: engines may be shared, and ids of instances repeat in tests."""
-        if not self._mark.exists():
-            self._mark.write_text(secrets.token_hex(16))
-        return self._mark.read_text()
+        if not self._layout.owner.exists():
+            self._layout.owner.write_text(secrets.token_hex(16))
+        return self._layout.owner.read_text()
 
 
 def create_body(

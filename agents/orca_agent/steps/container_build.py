@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, Final, Iterator, List, Optional, Set, Union
+from typing import IO, Any, Callable, Dict, Final, Iterator, List, Mapping, Optional, Set, Union
 
 from agents.orca_agent.steps.engine import Engine, EngineError, hang_up
 
@@ -236,6 +236,20 @@ def _query(job: Job, mark: int) -> Dict[str, object]:
 
 def pull(engine: Engine, name: str, *, seconds: float, check: Callable[[], object]) -> None:
     """Fetch an image from where its name says. Raises `EngineError`, and what ``check`` raises."""
+    tagged = "@" in name or ":" in name.rpartition("/")[2]
+    follow(engine, "/images/create", {"fromImage": name if tagged else f"{name}:latest"}, seconds=seconds, check=check)
+
+
+def follow(
+    engine: Engine,
+    path: str,
+    query: Mapping[str, object],
+    *,
+    seconds: float,
+    check: Callable[[], object],
+    headers: Optional[Dict[str, str]] = None,
+) -> None:
+    """Something that takes its time, to its end. Raises `EngineError`, and what ``check`` raises."""
     until = time.monotonic() + seconds
 
     def tick() -> None:
@@ -243,10 +257,8 @@ def pull(engine: Engine, name: str, *, seconds: float, check: Callable[[], objec
         if time.monotonic() > until:
             raise EngineError(f"it took longer than {seconds:.0f} seconds")
 
-    tagged = "@" in name or ":" in name.rpartition("/")[2]
-    query = {"fromImage": name if tagged else f"{name}:latest"}
     problem: Optional[str] = None
-    with engine.stream("POST", "/images/create", query, timeout=seconds) as answer:
+    with engine.stream("POST", path, query, timeout=seconds, headers=headers) as answer:
         for said in _Lines(answer).until_end(tick):
             problem = problem or said.get("error")
     if problem:

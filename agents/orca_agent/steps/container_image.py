@@ -4,32 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import shutil
 import tempfile
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Final, List, Set, Tuple
+from typing import Any, Callable, Dict, Final, Optional, Set, Tuple
 
 from agents.orca_agent.events import Reason
 from agents.orca_agent.orders import Container
-from agents.orca_agent.steps import container_build
+from agents.orca_agent.steps import container_build, dockerfile
 from agents.orca_agent.steps.container_build import Built, Job
+from agents.orca_agent.steps.container_registry import Registry, digest_key
 from agents.orca_agent.steps.engine import Engine, EngineError
 from agents.orca_agent.steps.failure import StepFailed
 
+OWN: Final = "orca/"
 REPOSITORY: Final = "orca/build"
+DOCKERFILE: Final = "Dockerfile"
+DEBIAN: Final = "public.ecr.aws/docker/library/debian:bookworm-slim"
+RECIPES: Final = {
+    "orca/python": (
+        f"FROM {DEBIAN}\n"
+        "RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-pil python3-numpy"
+        " && rm -rf /var/lib/apt/lists/*\n"
+    ),
+    "orca/shell": f"FROM {DEBIAN}\n",
+}
+"""Orca's own images, for instances that nobody gave them to; ``scripts/images`` does, without a network."""
+MB: Final = 1024 * 1024
+DISK_RESERVE_MB: Final = 1_024
 MAX_DOCKERFILE: Final = 256 * 1024
 MOST_VOLUMES: Final = 20
 KEPT: Final = 40
 PULL_SECONDS: Final = 900.0
 WAIT: Final = 0.2
-
-_FROM: Final = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE | re.MULTILINE)
-_COPIES_FROM: Final = re.compile(r"^\s*(?:ONBUILD\s+)?COPY\s.*?--from=(\S+)", re.IGNORECASE | re.MULTILINE)
-_COPIES: Final = re.compile(r"^\s*(?:ONBUILD\s+)?(?:COPY|ADD)\s", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -63,28 +74,9 @@ class Image:
         return cls(str(found["Id"]), volumes)
 
 
-def base_images(dockerfile: str) -> List[str]:
-    """The images that a Dockerfile begins with or copies from, without its own stages."""
-    joined = re.sub(r"\\\r?\n", " ", dockerfile)
-    stages, bases = set(), []
-    for name, alias in _FROM.findall(joined):
-        if name.lower() not in stages and name != "scratch" and "$" not in name:
-            bases.append(name)
-        stages.add(alias.lower())
-    for name in _COPIES_FROM.findall(joined):
-        if name.lower() not in stages and not name.isdigit() and "$" not in name:
-            bases.append(name)
-    return list(dict.fromkeys(bases))
-
-
-def uses_context(dockerfile: str) -> bool:
-    """Whether files of the bundle come into the image; else it is the same whatever they are."""
-    return bool(_COPIES.search(dockerfile))
-
-
-def build_key(dockerfile: str, context: str, bases: Dict[str, str], *, network: bool) -> str:
+def build_key(text: str, context: str, bases: Dict[str, str], *, network: bool) -> str:
     """A name for what a build makes: the same Dockerfile, files and base images give the same."""
-    parts = json.dumps([dockerfile, context, sorted(bases.items()), network])
+    parts = json.dumps([text, context, sorted(bases.items()), network])
     return hashlib.sha256(parts.encode()).hexdigest()[:40]
 
 
@@ -93,14 +85,15 @@ class Images:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.registry: Optional[Registry] = None
         self._changed = threading.Condition()
         self._building: Set[str] = set()
 
     def find_or_make(self, container: Container, site: Site) -> Image:
         """Raises `StepFailed` or `EngineError`, and what the site's ``check`` raises."""
         if container.pinned:
-            found = self._engine.image(container.pinned)
-            if found is not None:
+            found = self._engine.image(container.pinned) or self._pushed(digest_key(container.pinned), site)
+            if found is not None and found["Id"] == container.pinned:
                 return Image.of(found)
         if container.image:
             image = Image.of(self._there(container.image, site))
@@ -118,7 +111,33 @@ class Images:
         found = self._engine.image(name)
         if found is None:
             with self._alone(f"pull {name}", site):
-                found = self._engine.image(name) or self._pulled(name, site)
+                make = self._made if name.startswith(OWN) else self._pulled
+                found = self._engine.image(name) or make(name, site)
+        return found
+
+    def _made(self, name: str, site: Site) -> Dict[str, Any]:
+        """One of Orca's own images. It is never pulled: in a public registry, the name may be anybody's."""
+        plain = name.partition(":")[0]
+        if plain not in RECIPES or name not in {plain, f"{plain}:latest"}:
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, f"Orca has no image {name}; it has {', '.join(RECIPES)}.")
+        site.say(f"Making the image {plain} …")
+        tag = f"{REPOSITORY}:{plain.partition('/')[2]}"
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as context:
+            (Path(folder) / DOCKERFILE).write_text(RECIPES[plain])
+            container_build.write_context(Path(folder), DOCKERFILE, context, whole=False)
+            context.seek(0)
+            job = Job(tag, DOCKERFILE, context, site.memory_mb, network=True)
+            built = container_build.build(self._engine, job, write=site.write, check=site.check)
+        if built.problem:
+            message = (
+                f"The image {plain} is not on this instance, and could not be made: {built.problem} "
+                "(where the engine is your own machine's, scripts/images puts it there)"
+            )
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, message)
+        self._engine.call("POST", f"/images/{tag}/tag", {"repo": plain, "tag": "latest"})
+        found = self._engine.image(plain)
+        if found is None:
+            raise StepFailed(Reason.IMAGE_UNAVAILABLE, f"The image {plain} is gone again.")
         return found
 
     def _pulled(self, name: str, site: Site) -> Dict[str, Any]:
@@ -134,29 +153,47 @@ class Images:
         return found
 
     def _built(self, container: Container, site: Site) -> Dict[str, Any]:
-        dockerfile = _read(site.folder, container.dockerfile)
-        bases = {name: self._there(name, site) for name in base_images(dockerfile)}
-        triggers = any((found.get("Config") or {}).get("OnBuild") for found in bases.values())
-        with tempfile.TemporaryFile() as context:
-            whole = triggers or uses_context(dockerfile)
+        text = _read(site.folder, container.dockerfile)
+        bases = {name: self._there(name, site) for name in dockerfile.base_images(text)}
+        triggers = [line for found in bases.values() for line in (found.get("Config") or {}).get("OnBuild") or []]
+        why = dockerfile.refusal(text, triggers)
+        if why:
+            raise StepFailed(Reason.BUILD_FAILED, f"The image could not be built. {why}")
+        with tempfile.TemporaryFile(dir=site.folder.parent) as context:  # /tmp may be memory
+            whole = bool(triggers) or dockerfile.uses_context(text)
             digest = container_build.write_context(site.folder, container.dockerfile, context, whole=whole)
             ids = {name: str(found["Id"]) for name, found in bases.items()}
-            tag = f"{REPOSITORY}:{build_key(dockerfile, digest, ids, network=container.network)}"
+            key = build_key(text, digest, ids, network=container.network)
+            tag = f"{REPOSITORY}:{key}"
             found = self._engine.image(tag)
             if found is not None:
                 return found
             with self._alone(tag, site):
-                found = self._engine.image(tag)
+                found = self._engine.image(tag) or self._pushed(key, site, tag)
                 if found is not None:
                     return found
                 context.seek(0)
-                job = Job(tag, container.dockerfile, context, site.memory_mb, network=container.network)
+                free = shutil.disk_usage(site.folder).free // MB - DISK_RESERVE_MB
+                disk = min(Job.disk_mb, max(DISK_RESERVE_MB // 8, free))
+                job = Job(tag, container.dockerfile, context, site.memory_mb, network=container.network, disk_mb=disk)
                 self._build(job, site)
                 self._make_room()
         found = self._engine.image(tag)
         if found is None:
             raise StepFailed(Reason.BUILD_FAILED, "The image that was built is gone again.")
+        if self.registry is not None:
+            for name in (key, digest_key(str(found["Id"]))):
+                self.registry.push(self._engine, tag, name, site.check)
         return found
+
+    def _pushed(self, key: str, site: Site, tag: str = "") -> Optional[Dict[str, Any]]:
+        """What another instance of the workspace has built, if it has; it gets ``tag`` here."""
+        name = self.registry.pull(self._engine, key, site.check) if self.registry is not None else None
+        if name is None:
+            return None
+        if tag:
+            self._engine.call("POST", f"/images/{name}/tag", dict(zip(("repo", "tag"), tag.split(":"))))
+        return self._engine.image(name)
 
     def _build(self, job: Job, site: Site) -> None:
         site.say(f"Building the image of {job.dockerfile} …")

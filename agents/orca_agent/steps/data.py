@@ -19,10 +19,20 @@ from urllib.parse import quote, unquote, urlsplit
 
 from agents.orca_agent.cloud.bucket import Bucket, Links
 from agents.orca_agent.cloud.errors import CloudError, Missing
-from agents.orca_agent.fields import Fields, Malformed, load_object, relative_path, safe_name
+from agents.orca_agent.fields import Fields, Malformed, load_object, safe_name
 from agents.orca_agent.orders import MAX_PATH, Data
 from agents.orca_agent.steps import transfer
-from agents.orca_agent.steps.transfer import Check, Count, Fetch, Fetched, Source, failed, make_folder, patiently
+from agents.orca_agent.steps.transfer import (
+    Check,
+    Count,
+    Fetch,
+    Fetched,
+    Source,
+    failed,
+    make_folder,
+    patiently,
+    require_room,
+)
 
 TIMES: Final = 5
 """Servers of the world are less steady than a cloud's own."""
@@ -30,6 +40,7 @@ MAX_ID: Final = 1_024
 MAX_ASSETS: Final = 1_000
 MAX_URL: Final = 8_192
 URL_MARKS: Final = "%/:=&?~#+!$,;'@()*[]"
+CONTROL: Final = "control/"
 SIGNED: Final = ("signature=", "x-amz-", "sig=")
 TOLD: Final = 10
 
@@ -46,6 +57,8 @@ class _Shard:
     sources: List[Source] = field(default_factory=list)
     announced: Dict[str, int] = field(default_factory=dict)
     """Sizes that were said to be, by path: a catalogue may be wrong."""
+    most: int = 0
+    """All of those sizes together."""
     written: int = 0
 
 
@@ -117,16 +130,15 @@ def _read(item: Fields, shard: _Shard) -> None:
         shard.sources.append(Source(what, path, None, _fetch(asset, address, shard), TIMES))
         if asset.has("size"):
             shard.announced[path] = asset.integer("size")
-    if sum(shard.announced.values()) > shard.room:
-        total = sum(shard.announced.values()) / transfer.MB
-        raise failed(f"Its inputs take {total:.1f} MB; the disk has room for {shard.room / transfer.MB:.1f} MB.")
+            shard.most += shard.announced[path]
+    require_room(shard.most, shard.room)
     _write(shard, place, {**item.plain(), "assets": {key: _public(asset) for key, asset in assets.items()}}, files)
 
 
 def _address(asset: Fields) -> str:
     """Where it is: a key in the own bucket, or an ASCII URL. Raises `Malformed`."""
     if asset.has("key"):
-        return relative_path(asset.text("key", limit=MAX_PATH), asset.where + ".key")
+        return _key(asset)
     url = quote(asset.text("href", limit=MAX_URL).strip(), safe=URL_MARKS)
     try:
         parts = urlsplit(url)
@@ -137,6 +149,14 @@ def _address(asset: Fields) -> str:
     if not usable:
         raise Malformed(f"{asset.where}.href is not an address of a web server: {url[:200]!r}")
     return url
+
+
+def _key(asset: Fields) -> str:
+    """Any that a bucket can have, but none of those that tell instances what to do."""
+    key = asset.text("key", limit=MAX_PATH)
+    if not key or key.startswith(CONTROL) or {".", ".."} & set(key.split("/")):
+        raise Malformed(f"{asset.where}.key is no file of the workspace's: {key[:200]!r}")
+    return key
 
 
 def _fetch(asset: Fields, address: str, shard: _Shard) -> Fetch:
@@ -180,7 +200,10 @@ def _public(asset: Fields) -> Mapping[str, Any]:
 
 
 def _write(shard: _Shard, place: str, document: Mapping[str, Any], files: Mapping[str, str]) -> None:
-    content = json.dumps({**document, "files": files}, ensure_ascii=False, indent=1).encode()
+    try:
+        content = json.dumps({**document, "files": files}, indent=1).encode()
+    except RecursionError as error:
+        raise Malformed(f"{place} is nested too deeply") from error
     path = shard.folder / "metadata" / f"{place}.json"
     shard.written += len(content)
     if shard.written > shard.room:

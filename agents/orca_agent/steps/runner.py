@@ -29,7 +29,7 @@ from agents.orca_agent.events import (
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.orders import Container, Task
-from agents.orca_agent.steps import bundle, command, container, data, environments, inputs, outputs
+from agents.orca_agent.steps import arrivals, bundle, command, container, environments, outputs
 from agents.orca_agent.steps.container_image import Site
 from agents.orca_agent.steps.control import GRACE, HANDED_BACK, StepControl
 from agents.orca_agent.steps.failure import StepFailed, StepStopped
@@ -39,7 +39,6 @@ from agents.orca_agent.steps.pump import Sink, Tail, pump
 from agents.orca_agent.steps.result import report, result_prefix
 from agents.orca_agent.steps.secret_values import SecretValues, write_files
 from agents.orca_agent.steps.traffic import Traffic
-from agents.orca_agent.steps.transfer import Fetched
 from agents.orca_agent.steps.verdict import STOPPED, Verdict, judge, may_be_shutdown
 
 log = logging.getLogger(__name__)
@@ -50,8 +49,6 @@ SPARE_PROCESSES: Final = 128
 BUILD_SECONDS: Final = 1_800.0
 WARDEN_LATE: Final = 60.0
 SMALL_LOG: Final = 16 * 1024
-WORTH_A_LINE: Final = 1.0
-"""Seconds that fetching inputs may take before the log says how many there were."""
 
 Started = Callable[[int, int, int], object]
 """Told of a warden's process id and start time, and of the session of what it started."""
@@ -181,34 +178,16 @@ class _StepRun:
         return environment
 
     def _fetch_inputs(self) -> None:
-        """What earlier steps have left, and the items of a shard."""
-        folder = self._readable_folder("inputs")
-        began = time.monotonic()
-        done: List[Fetched] = []
-        room, check, count = self._room_for_inputs, self.control.check, self.traffic.comes
-        bucket, links = self.around.bucket, self.around.links
-        if self.task.inputs:
-            done += [inputs.fetch(self.task.inputs, folder, bucket, links, room=room(), check=check, count=count)]
-        if self.task.data is not None:
-            items = self._readable_folder(command.INPUT)
-            done += [
-                data.fetch(
-                    self.task.data, items, bucket, links, room=room(), check=check, count=count, say=self.log.say
-                )
-            ]
-        took = time.monotonic() - began
-        if took > WORTH_A_LINE:
-            files, size = sum(one.files for one in done), sum(one.bytes for one in done) / MB
-            self.log.say(f"Fetched its inputs in {took:.1f} s: {files} files, {size:.1f} MB.")
-
-    def _readable_folder(self, name: str) -> Path:
-        folder = self.folder / name
-        folder.mkdir()
-        folder.chmod(0o755)
-        return folder
-
-    def _room_for_inputs(self) -> int:
-        return shutil.disk_usage(self.folder).free - DISK_RESERVE_MB * MB
+        arrivals.fetch(
+            self.task,
+            self.folder,
+            self.around.bucket,
+            self.around.links,
+            reserve=DISK_RESERVE_MB * MB,
+            check=self.control.check,
+            count=self.traffic.comes,
+            say=self.log.say,
+        )
 
     def _prepare(self, held: ExitStack) -> Tuple[List[str], Starter]:
         """Everything that the program needs; what it is, and what starts it."""

@@ -22,7 +22,7 @@ from agents.orca_agent.cloud.transport import CannotWrite, FilePart, Target
 from agents.orca_agent.events import Reason
 from agents.orca_agent.fields import Malformed, clean, relative_path
 from agents.orca_agent.orders import MAX_PATH
-from agents.orca_agent.steps.failure import StepFailed
+from agents.orca_agent.steps.failure import StepFailed, StepStopped
 
 AT_ONCE: Final = 8
 PART: Final = 16 * 1024 * 1024
@@ -79,17 +79,33 @@ def fetch_all(sources: Sequence[Source], folder: Path, *, room: int, check: Chec
     """
     if len(sources) > MAX_FILES:
         raise failed(f"Its inputs are {len(sources)} files; at most {MAX_FILES} are fetched.")
-    _require_room(sum(source.size or 0 for source in sources), room)
+    require_room(sum(source.size or 0 for source in sources), room)
+    over = threading.Event()
+
+    def look() -> None:
+        if over.is_set():
+            raise StepStopped("others have failed")
+        check()
+
     left = _Room(room, count)
-    files = [_File(source, _create(folder, source), check, left) for source in sources]
-    known = [job for file in files for job in file.jobs()]
-    at_once(known + [file.begin for file in files if file.source.size is None], check)
-    total = sum(file.size for file in files)
-    _require_room(total, room)
-    at_once([job for file in files for job in file.rest()], check)
+    files = [_File(source, _create(folder, source), look, left) for source in sources]
+    try:
+        total = _fetch_files(files, room, look)
+    finally:
+        over.set()
     for file in files:
         file.path.chmod(0o444)
     return Fetched(len(files), total)
+
+
+def _fetch_files(files: Sequence[_File], room: int, check: Check) -> int:
+    """All bytes of them: first what is known of, and of the others the first part, then their rest."""
+    known = [job for file in files for job in file.jobs()]
+    at_once(known + [file.begin for file in files if file.source.size is None], check)
+    total = sum(file.size for file in files)
+    require_room(total, room)
+    at_once([job for file in files for job in file.rest()], check)
+    return total
 
 
 def at_once(jobs: Sequence[Callable[[], T]], check: Check) -> List[T]:
@@ -108,7 +124,7 @@ def at_once(jobs: Sequence[Callable[[], T]], check: Check) -> List[T]:
                 future.result()
         return [future.result() for future in futures]
     finally:
-        # A thread that hangs on a dead connection is not waited for: it finds its file gone.
+        # A thread that hangs on a dead connection is not waited for: it finds that nobody wants its file any more.
         pool.shutdown(wait=False, cancel_futures=True)
 
 
@@ -235,7 +251,8 @@ def _said(error: Exception) -> str:
     return f"{error} (status {status})" if status and str(status) not in str(error) else str(error)
 
 
-def _require_room(total: int, room: int) -> None:
+def require_room(total: int, room: int) -> None:
+    """Raises `StepFailed` where so many bytes have none."""
     if total > room:
         raise failed(f"Its inputs take {total / MB:.1f} MB; the disk has room for {max(0, room) / MB:.1f} MB.")
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from .. import completion, names
 from ..command import Session, command, confirmed
 from ..errors import CliError, Exit
-from ..jobs import ENDED, exit_code_of, followed, lines_of
+from ..jobs import ENDED, exit_code_of, followed, lines_of, looked_up
 from ..output import ago, dollars, duration, size, state
 from ..transfers import appearing, fetch, plain_http
 from .run import logs_of_steps
@@ -159,10 +159,11 @@ def _local(file: str, asked: dict[str, Any]) -> bool:
 
 
 def preview(session: Session, file: File) -> None:
-    """Look for the data and say what there is of it, and what it would cost. Submits nothing."""
-    asked = _read(file)
-    if _local(file, asked):
-        asked = {key: value for key, value in asked.items() if key != "script"}
+    """Look for the data and say what there is of it, and what it would cost. Submits nothing.
+
+    A script that is a path is uploaded, as it would be for the job.
+    """
+    asked = _with_script(session, file, _read(file))
     with session.out.busy("Looking for the data …"):
         found = session.api.post("jobs/preview/", asked)
     more = "at least " if found.get("more") else ""
@@ -209,7 +210,7 @@ def _job(session: Session, name: str) -> Any:
 
 def status(session: Session, job: Job = "", follow: Follow = False) -> None:
     """How a job goes: its shards by state, its nodes, its cost."""
-    found = _job(session, job)
+    found = looked_up(session.api, _job(session, job)["id"])
     if follow:
         _to_end(session, found, None)
     session.out.result(found, *lines_of(found))

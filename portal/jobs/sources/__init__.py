@@ -7,6 +7,7 @@ from portal.jobs.sources.description import Description, checked, schema
 from portal.jobs.sources.finding import Access, Report, TimeUp, Unfound, find
 from portal.jobs.sources.items import Asset, Item
 from portal.jobs.sources.preview import Preview, preview
+from portal.jobs.sources.reach import access_of
 
 __all__ = [
     "Access",
@@ -17,6 +18,7 @@ __all__ = [
     "Report",
     "TimeUp",
     "Unfound",
+    "access_of",
     "checked",
     "find",
     "preview",

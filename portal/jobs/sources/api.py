@@ -18,11 +18,12 @@ from pystac_client.stac_api_io import StacApiIO
 
 from portal.gateways.web import Unread
 from portal.jobs.sources.description import Description
-from portal.jobs.sources.items import own_address
+from portal.jobs.sources.items import links, own_address
 from portal.jobs.sources.reading import Document, Reader
 from portal.jobs.sources.report import Report
 from portal.jobs.sources.walk import Found
 
+MOST_PAGES: Final = 5_000
 _PAGE = 200
 # Pages in a row that bring nothing new: the API leads in a circle.
 _MOST_STALE = 3
@@ -31,8 +32,7 @@ _SEARCH: Final = ConformanceClasses.ITEM_SEARCH
 
 def is_api(root: Mapping[str, Any]) -> bool:
     """Whether a catalogue's first document is that of an API that can be searched."""
-    links = root.get("links")
-    return isinstance(links, list) and any(isinstance(link, dict) and link.get("rel") == "search" for link in links)
+    return any(link["rel"] == "search" for link in links(root))
 
 
 def pages(root: Document, reader: Reader, asked: Description, report: Report) -> Iterator[list[Found]]:
@@ -40,13 +40,13 @@ def pages(root: Document, reader: Reader, asked: Description, report: Report) ->
     stale, seen = 0, set[int]()
     for page in _sound(_asked(root, reader, asked)):
         report.documents += 1
+        if report.documents > MOST_PAGES:
+            raise Unread(f"It gave {MOST_PAGES:,} pages with hardly anything that was asked for.")
         report.matched = _matched(page, report.matched)
-        found = [
-            Found(value, own_address(value, root.url), inside=False)
-            for value in page.get("features") or ()
-            if isinstance(value, dict)
-        ]
-        new = {hash((each.value.get("collection"), each.value.get("id"))) for each in found} - seen
+        listed = page.get("features")
+        features = [value for value in listed if isinstance(value, dict)] if isinstance(listed, list) else []
+        found = [Found(value, own_address(value, root.url), inside=False) for value in features]
+        new = {hash(f"{value.get('collection')}/{value.get('id')}") for value in features} - seen
         seen |= new
         stale = 0 if new else stale + 1
         if stale >= _MOST_STALE:
@@ -86,9 +86,7 @@ def _sound(given: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _method(root: Mapping[str, Any]) -> str:
     """POST, where the API says that it takes it: a GET's address is soon too long."""
-    return (
-        "POST" if any(link.get("rel") == "search" and link.get("method") == "POST" for link in root["links"]) else "GET"
-    )
+    return "POST" if any(link["rel"] == "search" and link.get("method") == "POST" for link in links(root)) else "GET"
 
 
 def _matched(page: Mapping[str, Any], before: int | None) -> int | None:

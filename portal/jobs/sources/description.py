@@ -87,17 +87,12 @@ def checked(data: Mapping[str, Any]) -> Description:
         _refuse("data", "This must be names with values.")
     if data.get("kind") not in KINDS:
         _refuse("data.kind", "This must be one of stac, bucket, urls.")
-    kind = str(data["kind"])
-    wrong = {".".join(("data", *map(str, path))): message for error in _validator(kind).iter_errors(dict(data))
-             for path, message in told(error)}  # fmt: skip
-    for name, message in _MEANT.items():
-        if any(each == name or each.startswith(f"{name}.") for each in wrong):
-            wrong = {each: text for each, text in wrong.items() if not each.startswith(name)} | {name: message}
+    wrong = _misshapen(data)
     _require(wrong)
     if not all(map(math.isfinite, _numbers(data.get("bbox", [])))):
         _refuse("data.bbox", "These must be numbers of degrees.")
     found = Description(
-        kind=kind,
+        kind=data["kind"],
         url=data.get("url", "").strip(),
         prefix=data.get("prefix", ""),
         pattern=data.get("pattern", ""),
@@ -106,13 +101,25 @@ def checked(data: Mapping[str, Any]) -> Description:
         **_span(data["time"], wrong) if "time" in data else {},
         collections=tuple(dict.fromkeys(data.get("collections", ()))),
         query={name: test if isinstance(test, dict) else {"eq": test} for name, test in data.get("query", {}).items()},
-        limit=len(data["urls"]) if kind == "urls" else data.get("limit", LIMIT),
+        limit=len(data["urls"]) if "urls" in data else data.get("limit", LIMIT),
         assets=tuple(dict.fromkeys(data.get("assets", ()))),
         requester_pays=data.get("requester_pays", False),
     )
     _check_places(found, wrong)
     _require(wrong)
     return found
+
+
+def _misshapen(data: Mapping[str, Any]) -> dict[str, str]:
+    """What the schema finds wrong, by field."""
+    wrong = {}
+    for error in _validator(data["kind"]).iter_errors(dict(data)):
+        for path, message in told(error):
+            wrong[".".join(("data", *map(str, path)))] = message
+    for name, message in _MEANT.items():
+        if any(each == name or each.startswith(f"{name}.") for each in wrong):
+            wrong = {each: text for each, text in wrong.items() if not each.startswith(name)} | {name: message}
+    return wrong
 
 
 def _check_places(found: Description, wrong: dict[str, str]) -> None:
@@ -162,7 +169,9 @@ def _box(given: list[Any], wrong: dict[str, str]) -> Box:
 
 def _numbers(given: list[Any]) -> list[float]:
     """The numbers of two corners, written as four or as two pairs."""
-    return [float(each) for part in given for each in (part if isinstance(part, list) else [part])]
+    numbers = [each for part in given for each in (part if isinstance(part, list) else [part])]
+    # A whole number of JSON may be too large for Python's float.
+    return [float(each) if abs(each) < 1e9 else math.inf for each in numbers]
 
 
 def _span(given: list[str], wrong: dict[str, str]) -> dict[str, datetime | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -53,8 +54,13 @@ def find(
     where nothing was found because too much of it could not be read. Not for use within an event loop.
     """
     told = report if report is not None else Report()
-    search = _SEARCHES[asked.kind](asked, access, told, check, deadline)
+    search = _SEARCHES[asked.kind](asked, paying(access, asked), told, check, deadline)
     yield from _once_each(search, asked, told)
+
+
+def paying(access: Access, asked: Description) -> Access:
+    """The access, where the account pays for what it reads of others if that is asked for."""
+    return replace(access, reach=replace(access.reach, requester_pays=asked.requester_pays))
 
 
 def _once_each(search: Iterator[Item], asked: Description, report: Report) -> Iterator[Item]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -123,11 +124,20 @@ def stac_item(value: Mapping[str, Any], source: str, *, wanted: Sequence[str], r
     )
 
 
+def links(value: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A document's links that have a relation and an address."""
+    given = value.get("links")
+    for link in given if isinstance(given, list) else ():
+        if isinstance(link, dict) and isinstance(link.get("rel"), str) and isinstance(link.get("href"), str):
+            yield link
+
+
 def own_address(value: Mapping[str, Any], page: str) -> str:
     """Where an item that came in a list of several has its own document."""
-    for link in value.get("links") or ():
-        if isinstance(link, Mapping) and link.get("rel") == "self" and isinstance(link.get("href"), str):
-            return joined(page, link["href"])
+    for link in links(value):
+        if link["rel"] == "self":
+            with suppress(ValueError):
+                return joined(page, link["href"])
     return page
 
 
@@ -205,12 +215,27 @@ def _assets(given: object, source: str, wanted: Sequence[str], requester_pays: b
     for name, told in given.items() if isinstance(given, Mapping) else ():
         if not isinstance(told, Mapping) or not isinstance(told.get("href"), str):
             continue
-        listed = told.get("roles")
-        roles = tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
-        href = joined(source, told["href"])
-        if (not wanted or name in wanted or not set(wanted).isdisjoint(roles)) and href.startswith(_WHOLE):
-            found[str(name)] = _asset(told, href, roles, requester_pays)
+        roles = _roles(str(name), told)
+        if wanted and name not in wanted and set(wanted).isdisjoint(roles):
+            continue
+        with suppress(ValueError):
+            href = joined(source, told["href"])
+            if href.startswith(_WHOLE):
+                found[str(name)] = _asset(told, href, roles, requester_pays)
     return found
+
+
+def _roles(name: str, told: Mapping[str, Any]) -> tuple[str, ...]:
+    """An asset's roles; where a catalogue tells none, as CBERS' does not, what its name and type suggest."""
+    listed = told.get("roles")
+    if isinstance(listed, list) and listed:
+        return tuple(each for each in listed if isinstance(each, str))
+    kind = str(told.get("type") or "")
+    if name in {"thumbnail", "overview", "preview", "quicklook"} or kind.startswith(("image/jpeg", "image/png")):
+        return ("thumbnail",)
+    if name == "metadata" or kind.startswith(("text/", "application/json", "application/xml")):
+        return ("metadata",)
+    return ("data",)
 
 
 def _asset(told: Mapping[str, Any], href: str, roles: tuple[str, ...], requester_pays: bool) -> Asset:

@@ -6,18 +6,19 @@ loses nothing but time, so that whatever goes wrong with it is passed over.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 FRESH_SECONDS: Final = 600.0
 _TOGETHER: Final = 500
+_BROKEN = (sqlite3.Error, OSError, zlib.error)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents
     (asked TEXT PRIMARY KEY, url TEXT NOT NULL, etag TEXT NOT NULL, body BLOB NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
@@ -43,13 +44,15 @@ class Kept:
         self._most = most_bytes
         self._fresh = fresh_seconds
         self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._process = 0
         self._waiting: dict[str, tuple[str, str, str, bytes, float]] = {}
 
     def get(self, asked: str) -> Old | None:
         """What is kept of an address."""
-        with self._opened() as database:
-            row = database.execute("SELECT url, etag, body, at FROM documents WHERE asked = ?", (asked,)).fetchone()
-            if row:
+        with suppress(*_BROKEN), self._lock:
+            found = self._database().execute("SELECT url, etag, body, at FROM documents WHERE asked = ?", (asked,))
+            if row := found.fetchone():
                 fresh = 0 <= time.time() - row[3] < self._fresh
                 return Old(row[0], row[1], zlib.decompress(row[2]), fresh) if fresh or row[1] else None
         return None
@@ -67,24 +70,24 @@ class Kept:
         rows, self._waiting = list(self._waiting.values()), {}
         if not rows:
             return
-        with self._opened() as database, database:
+        with suppress(*_BROKEN), self._lock, self._database() as database:
             database.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?)", rows)
-            (pages,) = database.execute("PRAGMA page_count").fetchone()
-            (free,) = database.execute("PRAGMA freelist_count").fetchone()
-            (size,) = database.execute("PRAGMA page_size").fetchone()
-            if (pages - free) * size > self._most:
+            if self._size(database) > self._most:
                 database.execute(
                     "DELETE FROM documents WHERE asked IN (SELECT asked FROM documents ORDER BY at LIMIT "
                     "(SELECT count(*) / 4 + 1 FROM documents))"
                 )
 
-    @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        with suppress(sqlite3.Error, OSError, zlib.error), self._lock:
-            yield self._database()
+    def _size(self, database: sqlite3.Connection) -> int:
+        pages, free, size = (
+            database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
 
     def _database(self) -> sqlite3.Connection:
-        if getattr(self, "_connection", None) is None:
+        if self._connection is None or self._process != os.getpid():
+            # A connection must not be used by the child of a fork.
+            self._process = os.getpid()
             self._path.parent.mkdir(parents=True, exist_ok=True)
             made = sqlite3.connect(self._path, timeout=2, check_same_thread=False)
             made.execute("PRAGMA journal_mode = WAL")
@@ -97,6 +100,6 @@ class Kept:
         """Let go of the file."""
         self.flush()
         with self._lock:
-            if getattr(self, "_connection", None) is not None:
+            if self._connection is not None:
                 self._connection.close()
-                del self._connection
+                self._connection = None

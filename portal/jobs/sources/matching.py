@@ -34,7 +34,11 @@ def may_hold(extent: object, asked: Description) -> bool:
         return False
     spans = _listed(temporal.get("interval") if isinstance(temporal, Mapping) else temporal)
     whole = [each for each in spans if len(each) == 2 and all(end is None or instant(end) for end in each)]
-    return not whole or len(whole) < len(spans) or any(_within(*map(instant, each), asked) for each in whole)
+    return (
+        not whole
+        or len(whole) < len(spans)
+        or any(_within(instant(begin), instant(end), asked) for begin, end in whole)
+    )
 
 
 def overlap(one: Box, other: Box) -> bool:

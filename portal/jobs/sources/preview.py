@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from portal.gateways.web import Unread
 from portal.jobs.sources.description import Box, Description
-from portal.jobs.sources.finding import Access, Report, TimeUp, find
+from portal.jobs.sources.finding import Access, Report, TimeUp, find, paying
 from portal.jobs.sources.items import Item, instant
 from portal.jobs.sources.reading import Reader
 
@@ -76,7 +76,7 @@ def preview(
             seen.add(item)
     except TimeUp:
         report.warn("The search took longer than a preview waits: there may be more.")
-    size, sizes = _bytes(seen, access, samples, check)
+    size, sizes = _bytes(seen, paying(access, asked), samples, check)
     warnings = [*report.warnings]
     if report.more_warnings:
         warnings.append(f"And {report.more_warnings} more warnings.")
@@ -184,7 +184,7 @@ def _sampled(seen: _Seen, access: Access, samples: int, check: Callable[[], None
     if not chosen:
         return {}
     found: dict[str, list[int]] = {}
-    hurried = Access(private=access.private, reach=access.reach, within=3.0)
+    hurried = replace(access, within=min(access.within, 3.0), kept=None)
     with Reader(hurried, check=check, deadline=None) as reader:
 
         async def ask() -> list[int | BaseException | None]:

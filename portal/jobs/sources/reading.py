@@ -101,17 +101,23 @@ class Reader:
 
     def run(self, work: Coroutine[Any, Any, Found]) -> Found:
         """What ``work`` gives. Raises ``TimeUp``, and what ``check`` raises."""
-        return self._runner.run(self._watched(work))
-
-    async def _watched(self, work: Coroutine[Any, Any, Found]) -> Found:
-        task = asyncio.ensure_future(work)
+        self._look()
+        task = self._runner.run(self._begun(work))
         try:
             while not task.done():
-                self._look()
-                await asyncio.wait({task}, timeout=_LOOK_EVERY)
+                self._look()  # outside the event loop: within one, Django's database does not answer
+                self._runner.run(self._waited(task))
             return task.result()
         finally:
             task.cancel()
+
+    async def _begun(self, work: Coroutine[Any, Any, Found]) -> asyncio.Task[Found]:
+        task = asyncio.get_running_loop().create_task(work)
+        await self._waited(task)
+        return task
+
+    async def _waited(self, task: asyncio.Task[Found]) -> None:
+        await asyncio.wait({task}, timeout=_LOOK_EVERY)
 
     def _look(self) -> None:
         if self._check:
@@ -150,7 +156,7 @@ class Reader:
             await asyncio.sleep(left)
 
     async def _once(self, url: str, method: str, body: Any, *, keep: bool) -> Answer:
-        if url.startswith("s3:") or (self.access.reach.requester_pays and aws_catalogue.place(url)):
+        if url.startswith("s3:"):
             return await self._object(url)
         kept = self.access.kept if keep else None
         old = kept.get(url) if kept else None

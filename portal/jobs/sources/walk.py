@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from portal.gateways.web import Unread
 from portal.jobs.sources.description import Description
-from portal.jobs.sources.items import MOST_OF_LINE, joined, own_address
+from portal.jobs.sources.items import MOST_OF_LINE, joined, links, own_address
 from portal.jobs.sources.matching import may_hold
 from portal.jobs.sources.reading import Document, Reader
 from portal.jobs.sources.report import Report
@@ -24,6 +25,7 @@ MOST_DOCUMENTS: Final = 500_000
 _AHEAD = 512
 _AHEAD_BYTES = 64 * 1024 * 1024
 _FOLLOWED = frozenset({"child", "item", "items"})
+_PAGES = frozenset({"next"})
 _PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -49,6 +51,7 @@ class _Node:
     rel: str
     inside: bool = False
     apart: bool = False
+    depth: int = 0
     siblings: Iterator[_Node] | None = None
     found: list[Found] = field(default_factory=list)
     held: int = 0
@@ -148,7 +151,7 @@ class Walk:
         if kind == "FeatureCollection":
             features = value.get("features")
             node.found = self._items(node, document, features if isinstance(features, list) else [])
-            self._follow(node, document, frozenset({"next"}), inside=node.inside, apart=node.apart)
+            self._follow(node, document, _PAGES, inside=node.inside, apart=node.apart)
             return
         if not isinstance(value.get("links"), list):
             raise Unread("It is JSON, but no STAC document.")
@@ -170,7 +173,8 @@ class Walk:
 
     def _descend(self, node: _Node, document: Document) -> None:
         value, asked = document.value, self._asked
-        is_collection = value.get("type") == "Collection" or "extent" in value
+        # Before 1.0 documents had no type. A catalogue may tell an extent, too.
+        is_collection = value.get("type") == "Collection" or ("type" not in value and "extent" in value)
         name = value.get("id")
         if is_collection and isinstance(name, str):
             self._report.collection(name)
@@ -183,13 +187,15 @@ class Walk:
         self._follow(node, document, frozenset({"child"}) if apart else _FOLLOWED, inside=inside, apart=apart)
 
     def _follow(self, node: _Node, document: Document, rels: frozenset[str], *, inside: bool, apart: bool) -> None:
-        links = _links(document, rels)
-        if links and len(node.key) >= DEEPEST:
+        there = _links(document, rels)
+        # The pages of a list lie beside each other.
+        depth = node.depth + (rels is not _PAGES)
+        if there and depth > DEEPEST:
             self._report.failure(document.url, f"It lies deeper than {DEEPEST} levels; what is below was left out.")
             return
         siblings = (
-            _Node((*node.key, number), url, rel, inside and bool(self._asked.collections), apart)
-            for number, (rel, url) in enumerate(links)
+            _Node((*node.key, number), url, rel, inside and bool(self._asked.collections), apart, depth)
+            for number, (rel, url) in enumerate(there)
         )
         if first := next(siblings, None):
             first.siblings = siblings
@@ -198,15 +204,10 @@ class Walk:
 
 def _links(document: Document, rels: frozenset[str]) -> list[tuple[str, str]]:
     found = []
-    for link in document.value.get("links") or ():
-        if not isinstance(link, dict) or link.get("rel") not in rels or not isinstance(link.get("href"), str):
-            continue
-        if str(link.get("type") or "").startswith("text/html"):
-            continue
-        try:
-            found.append((str(link["rel"]), joined(document.url, link["href"])))
-        except ValueError:
-            continue
+    for link in links(document.value):
+        if link["rel"] in rels and not str(link.get("type") or "").startswith("text/html"):
+            with suppress(ValueError):
+                found.append((link["rel"], joined(document.url, link["href"])))
     return found
 
 

@@ -82,7 +82,8 @@ def job_new(request: HttpRequest) -> HttpResponse:
                 status = error.status
             else:
                 return redirect("job", job_id=job.pk)
-    return render(request, "web/jobs/new.html", {"form": form}, status=status)
+    wrong = [bound for bound in form if bound.errors]
+    return render(request, "web/jobs/new.html", {"form": form, "wrong": wrong}, status=status)
 
 
 def _beginning(owner: User, request: HttpRequest) -> dict[str, Any]:

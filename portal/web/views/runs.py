@@ -62,12 +62,18 @@ async def run_list_live(request: HttpRequest) -> StreamingHttpResponse:
 @require_GET
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     """One run: how it goes, its log, what it made."""
-    shown = run_shown(current_user(request), run_id, request.GET.get("step", ""), execution_asked(request))
+    asked_step = request.GET.get("step", "")
+    shown = run_shown(current_user(request), run_id, asked_step, execution_asked(request))
+    if shown.get("job") and not asked_step:
+        return redirect("job", job_id=shown["job"].pk)
+    if "step" not in shown:
+        raise NotFound("This run has no steps.")
     asked = request.GET.get("after", "")
     after = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None
     window = log_window(shown["step"], after=after, past=shown.get("past"))
     shown |= {"log": window, "csrf_value": get_token(request)}
     page = "web/runs/pipeline_page.html" if "pictures" in shown else "web/runs/page.html"
+    page = "web/jobs/shard.html" if "shard" in shown else page
     return render(request, page, shown)
 
 

@@ -49,7 +49,7 @@ def catalogue_ratio(
     """Adds the items per second of both and ``catalogue_to_pystac`` to a report; gives the ratio."""
     ours: list[float] = []
     theirs: list[float] = []
-    with _served(_documents(items), delay) as url:
+    with documents_served(_documents(items), delay) as url:
         _ours(url)  # what is imported at first use is nobody's walk
         _theirs(f"{url.rpartition('/')[0]}/CBERS4/MUX/001/001/catalog.json")
         for _ in range(turns):
@@ -167,7 +167,7 @@ def _item(name: str, path: int, row: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _served(documents: Mapping[str, bytes], delay: float) -> Iterator[str]:
+def documents_served(documents: Mapping[str, bytes], delay: float) -> Iterator[str]:
     """The address of the first document, while a process serves them all."""
     here, there = multiprocessing.Pipe()
     context = multiprocessing.get_context("fork")

@@ -23,8 +23,8 @@ def shard(number: int, command: list[str]) -> tuple[float, float]:
 def main(slots: int, shards: int, command: list[str]) -> None:
     """All shards, on workers that are up already."""
     with (
-        LocalCluster(n_workers=slots, threads_per_worker=1, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
-        Client(cluster) as client,  # type: ignore[no-untyped-call]
+        LocalCluster(n_workers=slots, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
     ):
         client.gather(client.map(shard, range(-slots, 0), command=["true"], pure=False))
         done = client.gather(client.map(shard, range(shards), command=command, pure=False))

@@ -4,10 +4,9 @@
                            over eight times that on eight; from the first shard's start to the last one's end, on nodes
                            that are up. How long they take to come is reported apart.
 ``overhead_to_parallel``   what a slot is taken for each shard beyond its sleep, against GNU parallel that runs the same
-                           script with the same interpreter in as many slots, in turn; beside them Dask's LocalCluster.
+                           script with the same interpreter in as many slots, in turn; Dask's cluster beside them.
 ``catalogue_to_pystac``    items found a second, as `scripts/bench/catalogue` measures them.
-                           script with the same interpreter in as many slots, in turn; beside them Dask.
-``statement_ms``           a month's statement of somebody with a million usage records; ``statement_page_ms``: its page.
+``statement_ms``           a month's statement of somebody with a million usage records, and its page.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def _timed(owner: User) -> float:
 
 def _page(browser: Client) -> float:
     began = time.perf_counter()
-    answer = browser.get(reverse("statement", args=[f"{MONTH:%Y-%m}"]))
+    answer = browser.get(reverse("usage_month", args=[f"{MONTH:%Y-%m}"]))
     if answer.status_code != 200:
         raise SystemExit(f"The statement's page answered {answer.status_code}.")
     return 1000 * (time.perf_counter() - began)

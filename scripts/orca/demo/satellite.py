@@ -8,27 +8,31 @@ faster than one: each scene therefore waits a while, as it would for a slow arch
 from __future__ import annotations
 
 import io
-import json
+import time
 import zipfile
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 from PIL import Image
 
+from agents.orca_agent.steps.engine import Engine
 from scripts.orca.console import ScriptError, say
 from scripts.orca.demo.newcomer import Newcomer, arrived, terraform_await, workspace_built
 from scripts.orca.demo.scenes import catalogue_make
 from scripts.orca.demo.site import served
 from scripts.orca.demo.stages import Walk
 from scripts.orca.engine import engine_find
+from scripts.orca.images import images_ensure
 from scripts.orca.paths import ROOT
 
 _EXAMPLE: Final = ROOT / "examples" / "cbers"
 _NODES: Final = 4
 _SHARDS: Final = 32
+_SLOTS: Final = 4  # of an instance
 _WAIT: Final = 2.0  # seconds of each scene
 _DATES: Final = [date(2019, 1, 1) + timedelta(days=26 * number) for number in range(4)]
 _PATHS, _ROWS = range(150, 154), (100, 101, 102, 103)
@@ -77,6 +81,8 @@ def _walk(walk: Walk, catalogue: str, scenes: set[str]) -> None:
         _push(person)
     with walk.stage("look at what there is", "web"):
         _preview(person, catalogue, len(scenes))
+    with walk.stage("try it on a few scenes", "relay", "worker", "cloud"):
+        _job(person, catalogue, nodes=1, limit=_SLOTS, shards={"number": _SLOTS})
     with walk.stage("blur it on one node", "relay", "worker", "cloud"):
         one = _job(person, catalogue, nodes=1)
     with walk.stage("start three more nodes", "terraform", "worker", "cloud", "relay"):
@@ -97,6 +103,7 @@ def _walk(walk: Walk, catalogue: str, scenes: set[str]) -> None:
     page = f"{walk.configuration.url}/jobs/{four.id}/"
     walk.facts.update(email=person.email, password=person.password, page=page, files=str(files), speed_up=speed_up)
     say(f"\n  The job         {page}")
+    say(f"  The statement   {walk.folder / 'statement.pdf'}")
     say(f"  The pictures    {walk.folder / 'blurred.zip'}")
     say(f"  Sign in as      {person.email}, password {person.password}\n")
 
@@ -133,7 +140,8 @@ def _preview(person: Newcomer, catalogue: str, count: int) -> None:
         raise ScriptError(f"The preview found {found['items']} scenes, and not {count}.")
     west, south, east, north = found["bbox"]
     say(f"    | {count} scenes between {west:.1f}°, {south:.1f}° and {east:.1f}°, {north:.1f}°")
-    say(f"    | likely ${found['estimate']}, at most ${found['estimate_most']}")
+    if found["estimate"] is not None:
+        say(f"    | likely ${found['estimate']}, at most ${found['estimate_most']}")
 
 
 def _job(person: Newcomer, catalogue: str, *, nodes: int, **more: Any) -> Done:
@@ -177,14 +185,20 @@ class Bar:
 
 
 def _nodes_started(person: Newcomer, workspace: dict[str, Any], catalogue: str) -> None:
-    """A few scenes, for which as many nodes come: they stay a while, so that what is compared has them all."""
+    """Have the nodes come, by a job that wants them: they stay a while, so that what is compared has them all.
+
+    A second job of one shard for each slot has every one of them install what the example needs.
+    """
     person.api.post("jobs/", _submission(catalogue, nodes=_NODES, limit=_NODES, shards={"number": _NODES}))
-    path = f"workspaces/{workspace['id']}/"
+    path, began = f"workspaces/{workspace['id']}/", time.monotonic()
 
-    def are_up(found: dict[str, Any]) -> bool:
-        return sum(instance["state"] == "running" for instance in found["instances"]) >= _NODES
+    def up(found: dict[str, Any]) -> list[dict[str, Any]]:
+        return [instance for instance in found["instances"] if instance["state"] == "running"]
 
-    person.api.wait(path, are_up, within=_NODES_WITHIN)
+    found = person.api.wait(path, lambda found: len(up(found)) >= _NODES, within=_NODES_WITHIN)
+    slots = sum(instance["slots"] for instance in up(found))
+    say(f"    | {_NODES} instances with {slots} slots are up after {time.monotonic() - began:.1f} s")
+    _job(person, catalogue, nodes=_NODES, limit=slots, shards={"number": slots})
 
 
 def _compare(walk: Walk, one: Done, four: Done) -> str:
@@ -223,10 +237,11 @@ def _fetch(person: Newcomer, job: Done, path: Path, scenes: set[str]) -> int:
 
 
 def _contained(person: Newcomer, catalogue: str) -> list[Done]:
-    """The same in a container that the example's Dockerfile makes; nothing without a Docker engine."""
-    if not engine_find():
-        say("    | No Docker engine answers on this machine: left out.")
+    """The same in a container that the example's Dockerfile makes; nothing where instances have no Docker engine."""
+    if not (path := engine_find()):
+        say("    | Instances have no Docker engine here: left out.")
         return []
+    images_ensure(Engine(path))
     done = _job(person, catalogue, nodes=1, limit=8, shards={"number": 2}, container={"dockerfile": "Dockerfile"})
     images = {shard["image"] for shard in _shards(person, done.job)}
     if len(images) != 1 or "" in images:
@@ -236,4 +251,20 @@ def _contained(person: Newcomer, catalogue: str) -> list[Done]:
 
 
 def _statement(person: Newcomer, jobs: list[Done]) -> None:
-    raise NotImplementedError(json.dumps([job.id for job in jobs]))
+    """What each job cost, and the month's statement, as a document, too."""
+    for done in jobs:
+        cost = person.api.get(f"runs/{done.job['run']}/cost/")
+        if Decimal(cost["compute"]) <= 0:
+            raise ScriptError(f"The job {done.job['name']} is said to have cost nothing.", detail=str(cost))
+        say(f"    | {done.job['name']:<20} ${cost['total']} (start-up of instances: ${cost['start_up']})")
+    month = person.api.get("usage/")["months"][0]["month"]
+    found = person.api.get(f"usage/{month}/")
+    for line in found["kinds"]:
+        say(f"    | {line['name']:<24} {line['quantity']:>12} {line['unit']:<10} ${line['cost']}")
+    for line in found["deductions"]:
+        say(f"    | less {line['name']:<19} {'':>23} ${line['amount']}")
+    say(f"    | {month}: ${found['used']} used, ${found['total']} to pay")
+    document = person.api.http.get(f"usage/{month}/pdf/").raise_for_status().content
+    if not document.startswith(b"%PDF"):
+        raise ScriptError("The statement's document is no PDF.")
+    (person.walk.folder / "statement.pdf").write_bytes(document)

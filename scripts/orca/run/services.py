@@ -85,7 +85,10 @@ def _redis(sockets: Path) -> Service:
 
 
 def _consumer(name: str, queue: str, at_once: int) -> tuple[str, ...]:
-    """A worker with a queue of its own, so that no chore waits behind a Terraform run or a search for data. Threads: all mostly wait."""
+    """A worker with a queue of its own, so that no chore waits behind a Terraform run or a search for data.
+
+    Threads: all mostly wait.
+    """
     pool = ("--pool", "threads", "--concurrency", str(at_once), "--without-gossip", "--without-mingle")
     return ("worker", "--hostname", f"{name}@%h", "--queues", queue, *pool, "--loglevel", "INFO")
 

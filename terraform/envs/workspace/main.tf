@@ -8,6 +8,10 @@ locals {
   partition   = data.aws_partition.current.partition
   account_id  = data.aws_caller_identity.current.account_id
   has_agents  = !var.data_only
+
+  # Known by name, as the rest is: nothing waits for it.
+  repository_arn = "arn:${local.partition}:ecr:${var.region}:${local.account_id}:repository/${local.name}"
+  repository_url = "${local.account_id}.dkr.ecr.${var.region}.${data.aws_partition.current.dns_suffix}/${local.name}"
 }
 
 # Roles and instances know the bucket and the queues by name only. An instance that waited for them would boot half a
@@ -29,12 +33,20 @@ module "storage" {
     events_queue_url = var.events_queue_url
     signing_key      = var.signing_key
     slots            = var.slots
+    registry         = var.registry ? local.repository_url : ""
   })
 }
 
 module "queue" {
   source = "../../modules/queue"
   count  = local.has_agents ? 1 : 0
+
+  name = local.name
+}
+
+module "registry" {
+  source = "../../modules/registry"
+  count  = local.has_agents && var.registry ? 1 : 0
 
   name = local.name
 }
@@ -49,6 +61,7 @@ module "identity" {
   events_queue_arn   = var.events_queue_arn
   agent_bucket_arn   = "arn:${local.partition}:s3:::${var.agent.bucket}"
   secrets_arn_prefix = "arn:${local.partition}:secretsmanager:${var.region}:${local.account_id}:secret:orca/${var.workspace_id}/"
+  repository_arn     = var.registry ? local.repository_arn : ""
   user_principal_arn = var.user_principal_arn
   user_external_id   = var.user_external_id
 

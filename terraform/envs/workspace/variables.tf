@@ -189,6 +189,13 @@ variable "ssh_cidrs" {
   }
 }
 
+variable "registry" {
+  description = "Whether the workspace has a repository for the images that its instances build. Not where they share one engine."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "data_only" {
   description = "Keep only the bucket: the workspace is destroyed, its data is not. Only a workspace in this state lets its data be destroyed too."
   type        = bool

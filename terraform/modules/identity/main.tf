@@ -73,6 +73,35 @@ data "aws_iam_policy_document" "instance" {
     actions   = ["s3:GetObject"]
     resources = ["${var.agent_bucket_arn}/agents/*"]
   }
+
+  # The token opens only what the role may do anyway.
+  dynamic "statement" {
+    for_each = var.repository_arn == "" ? [] : [1]
+
+    content {
+      sid       = "EnterRegistry"
+      actions   = ["ecr:GetAuthorizationToken"]
+      resources = ["*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.repository_arn == "" ? [] : [1]
+
+    content {
+      sid = "OwnImages"
+      actions = [
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:CompleteLayerUpload",
+        "ecr:GetDownloadUrlForLayer",
+        "ecr:InitiateLayerUpload",
+        "ecr:PutImage",
+        "ecr:UploadLayerPart",
+      ]
+      resources = [var.repository_arn]
+    }
+  }
 }
 
 resource "aws_iam_role" "instance" {

@@ -91,3 +91,15 @@ variable "permissions_boundary_arn" {
     error_message = "The boundary is empty or the ARN of a policy."
   }
 }
+
+variable "repository_arn" {
+  description = "ARN of the repository for the workspace's images; empty for none."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.repository_arn == "" || can(regex("^arn:aws[a-z-]*:ecr:[a-z0-9-]+:[0-9]{12}:repository/.+$", var.repository_arn))
+    error_message = "The repository is empty or an ARN of ECR."
+  }
+}

@@ -138,6 +138,7 @@ def ours(owner: User, cloud_account: CloudAccount, django_capture_on_commit_call
         "notification": told.pk,
         "delivery": notice.pk,
         "path": "a.txt",
+        "month": f"{timezone.now():%Y-%m}",
         "secret_name": secret_put(workspace=workspace, name="API_KEY", value="hunter2", by=owner)[0].name,
         "authorization": f"Bearer {text}",
     }

@@ -49,6 +49,11 @@ PERSONAL = {
     "pipelines/check/",
     "runs/",
     "runs/live/",
+    "jobs/",
+    "jobs/live/",
+    "jobs/new/",
+    "jobs/preview/",
+    "jobs/yaml/",
     "notifications/",
     "notifications/new/",
     "schedules/",
@@ -59,11 +64,13 @@ PERSONAL = {
     "clouds/",
     "clouds/new/",
     "account/",
+    "usage/",
     "usage/budget/",
     "account/name/",
     "account/ssh-keys/",
     "account/tokens/",
     "api/v1/me/",
+    "api/v1/usage/",
     "api/v1/budget/",
     "api/v1/ssh-keys/",
     "api/v1/cloud-accounts/",
@@ -76,6 +83,7 @@ PERSONAL = {
     "api/v1/jobs/",
     "api/v1/jobs/schema/",
     "api/v1/jobs/preview/",
+    "api/v1/jobs/validate/",
     "api/v1/notifications/",
     "api/v1/schedules/",
     "api/v1/schedules/preview/",
@@ -171,7 +179,9 @@ def belongings(owner: User) -> dict[str, str]:
         "schedule_id": schedule.pk,
         "path": "a.txt",
         "job_id": job.pk,
+        "kind": "job.yaml",
         "secret_name": secret.name,
+        "month": "1999-12",  # a month is nobody's: a statement is always of whoever asks
     }
 
 

@@ -215,3 +215,30 @@ run "a_boundary_is_a_policy" {
 
   expect_failures = [var.permissions_boundary_arn]
 }
+
+run "a_repository_of_its_own" {
+  command = plan
+
+  variables {
+    repository_arn = "arn:aws:ecr:eu-central-1:100000000001:repository/orca-01j00000000000000000000000"
+  }
+
+  assert {
+    condition     = length([for statement in data.aws_iam_policy_document.instance.statement : statement if statement.sid == "OwnImages" && toset(statement.resources) == toset([var.repository_arn])]) == 1
+    error_message = "An instance pushes to and pulls from its workspace's repository."
+  }
+
+  assert {
+    condition     = alltrue([for statement in data.aws_iam_policy_document.instance.statement : !contains(statement.actions, "ecr:*") && !contains(statement.actions, "ecr:DeleteRepository")])
+    error_message = "It does nothing else there."
+  }
+}
+
+run "no_repository_no_right" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for statement in data.aws_iam_policy_document.instance.statement : !contains(["EnterRegistry", "OwnImages"], statement.sid)])
+    error_message = "Without a repository there is nothing of ECR in the policy."
+  }
+}

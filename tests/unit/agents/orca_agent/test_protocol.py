@@ -271,7 +271,7 @@ def test_a_task_of_an_older_portal_has_neither_inputs_nor_secrets() -> None:
 
 
 def test_desired_state_survives_its_object() -> None:
-    desired = Desired(7, ("ssh-ed25519 AAAA me",), (STEP,), True, Release(SHA, f"agents/{SHA}.tar.gz", "b"))
+    desired = Desired(7, ("ssh-ed25519 AAAA me",), (STEP,), True, agent=Release(SHA, f"agents/{SHA}.tar.gz", "b"))
     assert protocol.parse_desired(protocol.desired_body(desired)) == desired
     assert protocol.parse_desired("{}") == Desired()
 

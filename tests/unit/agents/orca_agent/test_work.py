@@ -22,6 +22,7 @@ from agents.orca_agent.journal import Journal, StepKey
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.orders import Task, tasks_body
 from agents.orca_agent.steps.bundle import BundleStore
+from agents.orca_agent.steps.container import Containers
 from agents.orca_agent.steps.control import HANDED_BACK, StepControl
 from agents.orca_agent.steps.environments import EnvironmentStore
 from agents.orca_agent.steps.result import finish_unstarted
@@ -65,6 +66,7 @@ class Bench:
             secrets=SecretValues(MemorySecrets()),
             bundles=BundleStore(self.layout.bundles, self.bucket),
             environments=EnvironmentStore(self.layout.environments, account),
+            containers=Containers(lambda: None, self.layout),
             warm=None,
             emit=self.emit,
             ended=Ended(self.layout.journal),

@@ -190,7 +190,7 @@ def test_jobs_are_listed_and_shown(orca: Orca, there: Portal) -> None:
     shown = orca("job", "status", "blur").out
     assert "8 (3 succeeded, 1 failed, 4 running)" in shown
     assert "of at most" not in shown  # nobody counts what it costs
-    there.says("GET", f"jobs/{JOB}/", answer(job(cost="0.0042", states={"running": 1})))
+    there.says("GET", f"runs/{RUN}/cost/", answer({"total": "0.0042"}))
     assert "$0.0042 of at most $1.50" in orca("job", "status").out
 
 

@@ -76,10 +76,10 @@ def test_redirects_are_followed_to_their_end(site: Site) -> None:
         read(f"{site.url}/a")
 
 
-@pytest.mark.parametrize("there", ["file:///etc/passwd", "ftp://a.example/", "s3://a/b"])
+@pytest.mark.parametrize("there", ["file:///etc/passwd", "ftp://a.example/", "s3://a/b", "http://[::1"])
 def test_redirects_lead_to_the_web_only(site: Site, there: str) -> None:
     site.pages["/x"] = Said(302, headers={"Location": there})
-    with pytest.raises(Unread, match="no address that begins"):
+    with pytest.raises(Unread, match="no address that"):
         read(f"{site.url}/x")
 
 

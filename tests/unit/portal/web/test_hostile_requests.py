@@ -48,6 +48,7 @@ VALUES = {
 ASKED = [
     *("q", "state", "script", "workspace", "before", "after", "like", "version", "file", "step", "page"),
     *("pipeline", "span", "try", "replace", "code", "review", "kind", "at", "expression", "zone"),
+    *("shards", "from", "until", "input_job"),
 ]
 SENT = [
     "name",
@@ -76,6 +77,9 @@ SENT = [
     *("source", "abandon", "channel", "cloud_account", "code", "email", "everything", "late_minutes", "on", "pipeline"),
     *("pipelines", "role", "script", "scripts", "secrets", "silent_hours", "url", "enabled", "id", "kind", "action"),
     *("expression", "every", "unit", "at", "zone", "missed", "parameters", "account_id", "region"),
+    *("container", "image", "dockerfile", "network", "collections", "west", "south", "east", "north", "since", "until"),
+    *("query", "assets", "limit", "key_prefix", "pattern", "urls", "requester_pays", "input_job", "nodes", "by"),
+    *("shard_number", "most_items", "most_mb", "retries", "budget", "keep_days", "environment"),
 ]
 
 
@@ -119,12 +123,14 @@ def ours(owner: User, cloud_account: CloudAccount) -> dict[str, str]:
         "notification_id": told.pk,
         "delivery_id": notice.pk,
         "account_id": linked.pk,
+        "month": f"{timezone.now():%Y-%m}",
         "secret_name": Secret.objects.create(workspace=workspace, name="API_KEY", changed_at=timezone.now()).name,
         "workspace_id": workspace.pk,
         "script_id": script.pk,
         "run_id": run.pk,
         "step_id": step.pk,
         "job_id": job.pk,
+        "kind": "job.yaml",
         "terraform_run": TerraformRun.objects.create(workspace=workspace, operation="apply", state="planned").pk,
         "key_id": ssh_key_add(owner=owner, name="laptop", public_key=KEY).pk,
         "token_id": str(token.pk),

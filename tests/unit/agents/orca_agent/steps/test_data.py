@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,11 @@ from tests.unit.agents.orca_agent.doubles import MemoryBucket
 
 KEY = "jobs/j/items.jsonl"
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Many here are broken off on purpose."""
 
 
 class Site:
@@ -49,7 +56,7 @@ class Site:
             def log_message(self, format: str, *args: object) -> None:
                 return
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
 
@@ -178,6 +185,17 @@ def test_no_name_leads_out_or_hides(shard: Shard, site: Site, name: str, href: s
     found = shard.fetch(item(name, image={"href": site.url + href, "type": "image/jpeg"}))
     assert [place for place in found if place.startswith("images/")] == [path]
     assert {place.name for place in shard.folder.parent.iterdir()} == {"input"}
+
+
+def test_keys_of_the_own_bucket_are_taken_as_they_are(shard: Shard) -> None:
+    keys = {"a": "photos//2019/größe +%41&.jpg", "b": "/lead", "c": "folder/"}
+    shard.bucket.objects |= {key: key.encode() for key in keys.values()}
+    found = shard.fetch(item("X", **{name: {"key": key} for name, key in keys.items()}))
+    assert {path: content.decode() for path, content in found.items() if path.startswith("images/")} == {
+        "images/X/gr__e_+_41_.jpg": keys["a"],
+        "images/X/lead": keys["b"],
+        "images/X/c": keys["c"],
+    }
 
 
 def test_names_that_are_the_same_are_told_apart(shard: Shard, site: Site) -> None:
@@ -334,7 +352,9 @@ def test_redirects_are_followed_and_not_for_ever(shard: Shard, site: Site) -> No
         {"href": "relative.jpg"},
         {"href": "x" * 9_000},
         {"key": "../other/key"},
-        {"key": "/x"},
+        {"key": ""},
+        {"key": "control/agent.json"},
+        {"key": "jobs/./x"},
         {"href": "https://b.example/", "size": -1},
         {"href": 7},
         [],
@@ -361,20 +381,42 @@ def test_a_slice_that_is_not_what_was_agreed_is_refused(shard: Shard) -> None:
     assert shard.refusal(item("X"), key="jobs/none") == "The list of its items is not there."
 
 
+def test_whatever_its_properties_hold_it_is_told(shard: Shard) -> None:
+    odd = {"lone": "\ud800", "nul": "\0", "emoji": "\U0001f30d", "large": 10**30}
+    found = shard.fetch({**item("X"), "properties": odd})
+    assert json.loads(found["metadata/X.json"])["properties"] == odd
+
+
+@pytest.mark.parametrize("depth", [500, 900, 5_000, 100_000])
+def test_what_is_nested_too_deeply_is_refused_or_told(shard: Shard, depth: int) -> None:
+    line = b'{"id": "X", "properties": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}\n"
+    shard.bucket.objects[KEY] = line
+    given = Data(KEY, 0, len(line), 1)
+    with contextlib.suppress(StepFailed):
+        data.fetch(
+            given, shard.folder, shard.bucket, shard.links, room=10**9, check=int, count=int.bit_length, say=print
+        )
+
+
+def test_what_others_still_fetch_is_broken_off_when_one_has_failed(shard: Shard, site: Site) -> None:
+    broken_off = threading.Event()
+
+    def endless(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        try:
+            while True:
+                handler.wfile.write(b"x" * 1_000)
+                time.sleep(0.01)
+        except OSError:
+            broken_off.set()
+
+    site.pages["/endless"] = endless
+    assets = {"a": {"href": site.url + "/endless"}, "b": {"href": site.url + "/gone"}}
+    assert "/gone" in shard.refusal(item("X", **assets))
+    assert broken_off.wait(5)
+
+
 def test_no_items_are_no_error(shard: Shard) -> None:
     assert shard.fetch(items=0) == {}
     assert (shard.folder / "images").is_dir()
-
-
-def test_the_metadata_service_is_not_spoken_to(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agents.orca_agent.cloud import transport
-
-    assert transport.METADATA
-    for peer in ("169.254.169.254", "::ffff:169.254.169.254", "fe80::1%eth0", "fd00:ec2::254"):
-
-        class Opened:
-            def getpeername(self, peer: str = peer) -> tuple[str, int]:
-                return peer, 80
-
-        with pytest.raises(transport.NotAllowed):
-            transport._judge(Opened())  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from portal.jobs.sources import Unfound
+from portal.jobs.sources import api as api_module
 from portal.jobs.sources.kept import Kept
 from tests.fixtures.catalogues import Asked, Page, Said, Site, catalog, scene
 from tests.unit.portal.jobs.sources.conftest import QUICK, names, search
@@ -60,7 +61,7 @@ class Api:
         box = given.get("bbox", [-180, -90, 180, 90])
         west, _, east, _ = map(float, box.split(",") if isinstance(box, str) else box)
         below = (given.get("query") or {}).get("clouds", {}).get("lt", 10**6) if self.post else 10**6
-        return item["bbox"][0] <= east and item["bbox"][2] >= west and item["properties"]["clouds"] < below
+        return bool(item["bbox"][0] <= east and item["bbox"][2] >= west and item["properties"]["clouds"] < below)
 
     def _next(self, given: dict[str, Any]) -> dict[str, Any]:
         if self.post:
@@ -148,6 +149,20 @@ def test_requests_are_paced(site: Site) -> None:
     began = time.monotonic()
     assert len(search(site, "/", access=dataclasses.replace(QUICK, pace=0.2))[0]) == 650
     assert time.monotonic() - began >= 0.6
+
+
+def test_an_api_without_end_is_left(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each page is new, and nothing on it is what was asked for."""
+    monkeypatch.setattr(api_module, "MOST_PAGES", 20)
+    api = Api(site, scenes=0)
+
+    def endless(asked: Asked) -> dict[str, Any]:
+        token = (asked.body or {}).get("token", 0) + 1
+        return {"features": [scene(str(token), at=(90, 0))], "links": [api._next(asked.body | {"token": token})]}
+
+    site.pages["/search"] = endless
+    with pytest.raises(Unfound, match="20 pages"):
+        search(site, "/", bbox=[0, 0, 1, 1])
 
 
 def test_an_api_that_leads_in_a_circle_is_left(site: Site) -> None:

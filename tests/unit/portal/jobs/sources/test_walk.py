@@ -93,6 +93,17 @@ def test_lists_of_items_and_their_pages(site: Site) -> None:
     assert found[1].assets["B5"].href == f"{site.url}/items/two_B5.tif"
 
 
+def test_a_list_has_as_many_pages_as_it_likes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "DEEPEST", 3)
+    for number in range(20):
+        following = [{"rel": "next", "href": f"{number + 1}.json"}] if number < 19 else []
+        features = [scene(f"s{number}-{n}") for n in range(2)]
+        site.pages[f"/{number}.json"] = {"type": "FeatureCollection", "features": features, "links": following}
+    found, report = search(site, "/0.json")
+    assert names(found) == [f"s{number}-{n}" for number in range(20) for n in range(2)]
+    assert report.warnings == []
+
+
 def test_an_item_or_a_list_by_itself_is_a_catalogue(site: Site) -> None:
     site.pages["/item.json"] = scene("only")
     assert names(search(site, "/item.json")[0]) == ["only"]
@@ -153,6 +164,20 @@ def test_wanted_assets_by_name_and_by_role(site: Site) -> None:
     assert names(found) == ["one"]
     assert set(found[0].assets) == {"B5", "thumb"}
     assert "bare.json: It has none of the assets" in report.warnings[0]
+
+
+def test_roles_are_guessed_where_none_are_told(site: Site) -> None:
+    """As in the catalogue of CBERS-4, whose assets have a name and a type only."""
+    assets = {
+        "thumbnail": {"href": "https://meta.example/1.jpg", "type": "image/jpeg"},
+        "metadata": {"href": "s3://cbers-pds/1.xml", "type": "text/xml"},
+        "B5": {"href": "s3://cbers-pds/1_5.tif", "type": "image/tiff; application=geotiff"},
+    }
+    site.pages |= {"/catalog.json": catalog("root", [("item", "one.json")]), "/one.json": scene("one", assets=assets)}
+    for role, name in {"thumbnail": "thumbnail", "metadata": "metadata", "data": "B5"}.items():
+        assert list(search(site, assets=[role])[0][0].assets) == [name]
+    paid = search(site, requester_pays=True)[0][0].assets
+    assert [name for name, asset in paid.items() if asset.requester_pays] == ["metadata", "B5"]
 
 
 def test_a_walk_does_not_read_all_of_a_catalogue_for_its_first_items(
