@@ -25,7 +25,7 @@ from scripts.orca.demo.newcomer import Newcomer, arrived, terraform_await, works
 from scripts.orca.demo.scenes import catalogue_make
 from scripts.orca.demo.site import served
 from scripts.orca.demo.stages import Walk
-from scripts.orca.engine import engine_find
+from scripts.orca.engine import engine_of_instances
 from scripts.orca.images import images_ensure
 from scripts.orca.paths import ROOT
 
@@ -238,7 +238,7 @@ def _fetch(person: Newcomer, job: Done, path: Path, scenes: set[str]) -> int:
 
 def _contained(person: Newcomer, catalogue: str) -> list[Done]:
     """The same in a container that the example's Dockerfile makes; nothing where instances have no Docker engine."""
-    if not (path := engine_find()):
+    if not (path := engine_of_instances()):
         say("    | Instances have no Docker engine here: left out.")
         return []
     images_ensure(Engine(path))
