@@ -263,7 +263,8 @@ def _statement(person: Newcomer, jobs: list[Done]) -> None:
         say(f"    | {line['name']:<24} {line['quantity']:>12} {line['unit']:<10} ${line['cost']}")
     for line in found["deductions"]:
         say(f"    | less {line['name']:<19} {'':>23} ${line['amount']}")
-    say(f"    | {month}: ${found['used']} used, ${found['total']} to pay")
+    say(f"    | {month}: ${found['used']} used, ${found['total']} to pay; the start-up and idle time of instances and")
+    say("    | disks are added every five minutes")
     document = person.api.http.get(f"usage/{month}/pdf/").raise_for_status().content
     if not document.startswith(b"%PDF"):
         raise ScriptError("The statement's document is no PDF.")
