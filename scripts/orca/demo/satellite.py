@@ -188,8 +188,8 @@ def _nodes_started(person: Newcomer, workspace: dict[str, Any], catalogue: str) 
 
     A second job of one shard for each slot has every one of them install what the example needs.
     """
-    few = {"nodes": _NODES, "limit": _NODES, "shards": {"number": _NODES}}
-    person.api.post("jobs/", _submission(catalogue, **few))
+    few = _submission(catalogue, nodes=_NODES, limit=_NODES, shards={"number": _NODES})
+    person.api.post("jobs/", few)
     path, began = f"workspaces/{workspace['id']}/", time.monotonic()
 
     def up(found: dict[str, Any]) -> list[dict[str, Any]]:
