@@ -15,7 +15,7 @@ import pytest
 from agents.orca_agent import build
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.orders import Container
-from agents.orca_agent.protocol import Limits
+from agents.orca_agent.protocol import Desired, Limits
 from agents.orca_agent.steps.engine import Engine
 
 if TYPE_CHECKING:
@@ -222,8 +222,9 @@ pathlib.Path("/output/result.txt").write_text("here")
 """
 
 
-def test_an_agent_on_an_instance_builds_and_runs_containers(cloud_with_engine: Cloud) -> None:
+def test_an_agent_on_an_instance_builds_and_runs_containers(cloud_with_engine: Cloud, docker_socket: str) -> None:
     from tests.fixtures.agent import Events
+    from tests.fixtures.cloud import wait_until
 
     made = workspace_in(cloud_with_engine)
     made.put_secret("TOKEN", "a secret of a step")
@@ -245,6 +246,13 @@ def test_an_agent_on_an_instance_builds_and_runs_containers(cloud_with_engine: C
         bomb = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass\n"
         ended = events.finished(made.run(bomb, container=Container(image="orca/python"), limits=Limits(processes=40)))
         assert (ended.state, ended.reason) == ("failed", "process_limit")
+        endless = {"Dockerfile": "FROM orca/python\nRUN echo it runs; sleep 1000\n", "main.py": ""}
+        stopped = made.run(made.script(endless), container=container)
+        events.wait_for_line(stopped, "it runs")
+        made.desire(Desired(generation=1, cancelled=(stopped.step,)))
+        assert events.finished(stopped).state == "cancelled"
+        engine = Engine(docker_socket)
+        wait_until(lambda: not engine.call("GET", "/containers/json"), 20, "the end of the build")
     finally:
         events.stop()
         thread.join()

@@ -25,7 +25,7 @@ from scripts.orca.demo.newcomer import Newcomer, arrived, terraform_await, works
 from scripts.orca.demo.scenes import catalogue_make
 from scripts.orca.demo.site import served
 from scripts.orca.demo.stages import Walk
-from scripts.orca.engine import engine_find
+from scripts.orca.engine import engine_of_instances
 from scripts.orca.images import images_ensure
 from scripts.orca.paths import ROOT
 
@@ -128,6 +128,7 @@ def _submission(catalogue: str, *, nodes: int, limit: int = 10_000, **more: Any)
         },
         "shards": {"by": "count", "number": _SHARDS},
         "nodes": nodes,
+        "limits": {"seconds": 600, "output_mb": 50},
         "budget": "1.00",
         **more,
     }
@@ -188,8 +189,7 @@ def _nodes_started(person: Newcomer, workspace: dict[str, Any], catalogue: str) 
 
     A second job of one shard for each slot has every one of them install what the example needs.
     """
-    few = _submission(catalogue, nodes=_NODES, limit=_NODES, shards={"number": _NODES})
-    person.api.post("jobs/", few)
+    person.api.post("jobs/", _submission(catalogue, nodes=_NODES, limit=_NODES, shards={"number": _NODES}))
     path, began = f"workspaces/{workspace['id']}/", time.monotonic()
 
     def up(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -237,9 +237,9 @@ def _fetch(person: Newcomer, job: Done, path: Path, scenes: set[str]) -> int:
 
 
 def _contained(person: Newcomer, catalogue: str) -> list[Done]:
-    """The same in a container that the example's Dockerfile makes; nothing without a Docker engine."""
-    if not (path := engine_find()):
-        say("    | No Docker engine answers on this machine: left out.")
+    """The same in a container that the example's Dockerfile makes; nothing where instances have no Docker engine."""
+    if not (path := engine_of_instances()):
+        say("    | Instances have no Docker engine here: left out.")
         return []
     images_ensure(Engine(path))
     done = _job(person, catalogue, nodes=1, limit=8, shards={"number": 2}, container={"dockerfile": "Dockerfile"})

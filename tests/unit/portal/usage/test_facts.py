@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import boto3
 import pytest
@@ -97,7 +98,7 @@ def test_when_ec2_says_that_it_ended() -> None:
 def test_what_ec2_itself_says(workspace: Workspace) -> None:
     ec2 = boto3.client("ec2")
     image = ec2.describe_images()["Images"][0]["ImageId"]
-    tags = [{"ResourceType": "instance", "Tags": [{"Key": "orca:workspace", "Value": workspace.pk}]}]
+    tags: Any = [{"ResourceType": "instance", "Tags": [{"Key": "orca:workspace", "Value": workspace.pk}]}]
     made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.large", TagSpecifications=tags)
     ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.large")  # somebody else's
     assert facts_observe() == 1

@@ -130,7 +130,12 @@ def test_what_an_earlier_agent_has_left_is_removed_and_nobody_elses(
 ) -> None:
     asked, removed = list[str](), list[str]()
     monkeypatch.setattr(Engine, "answers", lambda self: True)
-    monkeypatch.setattr(Engine, "containers", lambda self, label: [asked.append(label) or "left"])
+
+    def left(self: Engine, label: str) -> list[str]:
+        asked.append(label)
+        return ["left"]
+
+    monkeypatch.setattr(Engine, "containers", left)
     monkeypatch.setattr(Engine, "remove", lambda self, container: removed.append(container))
     layout = Layout(tmp_path)
     layout.create()
