@@ -12,6 +12,7 @@ from portal.core.errors import Invalid, LimitReached
 from portal.jobs import money, services
 from portal.jobs.models import Job
 from portal.pipelines.models import Run, State, Step
+from portal.usage import guard
 from portal.usage.budgets import budget_update
 from portal.usage.models import Budget, Reservation, UsageRecord
 from portal.workspaces.models import Workspace
@@ -106,3 +107,17 @@ def test_an_estimate_is_never_above_the_budget(workspace: Workspace) -> None:
     assert money.estimated(workspace=workspace, shards=8, nodes=2, definition=definition | {"budget": "0.01"})[1] == (
         10_000_000
     )
+
+
+def test_a_job_that_is_still_searching_ends_when_its_owners_budget_is_reached(
+    owner: User,
+    operator: User,
+    submitted: Callable[..., Job],
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    job = submitted(budget="0.50", limits=LIMITS)
+    budget_update(user=owner, by=operator, hard=0)
+    with django_capture_on_commit_callbacks(execute=True):
+        guard.budgets_sweep()
+    job.refresh_from_db()
+    assert (job.phase, Run.objects.get().state) == ("ended", State.CANCELLED)
