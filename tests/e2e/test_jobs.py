@@ -85,7 +85,7 @@ def test_from_the_items_to_the_archive(lab: Lab, items: str) -> None:
 
 def test_a_node_is_made_dies_in_the_middle_and_nothing_is_lost(orca: Orca, lab: Lab, items: str) -> None:
     (first,) = up(lab)
-    job = submitted(lab, items, arguments=["9"], nodes=2)
+    job = submitted(lab, items, arguments=["25"], nodes=2)
     began = time.monotonic()
 
     def at_work() -> str:
@@ -94,7 +94,7 @@ def test_a_node_is_made_dies_in_the_middle_and_nothing_is_lost(orca: Orca, lab: 
 
     second = wait_until(at_work, 240, "a shard on the second node")
     joined = time.monotonic()
-    keys = {name.lower(): value for name, value in orca.environment().items() if "KEY" in name}
+    keys: dict[str, Any] = {name.lower(): value for name, value in orca.environment().items() if "KEY" in name}
     ec2 = boto3.client("ec2", region_name="eu-central-1", endpoint_url=orca.cloud_url, **keys)
     ec2.terminate_instances(InstanceIds=[second])
     found = ended(lab, job["id"], 600)
