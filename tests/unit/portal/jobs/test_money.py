@@ -83,6 +83,15 @@ def test_one_that_could_cost_more_than_is_left_ends_and_says_so(split: Make, bou
     assert not Step.objects.filter(run=job.run_id, released_at__isnull=False).exists()
 
 
+def test_one_that_ended_before_its_shards_began_is_split_again(split: Make, bounded: Any, owner: User) -> None:
+    bounded(1_000)
+    job = split(limits=SMALL)
+    bounded(100 * money.NANO)
+    job = services.job_retry(job=Job.objects.get(pk=job.pk), by=owner)
+    assert work.job_work(job_id=job.pk) == "running"
+    assert Step.objects.filter(run=job.run_id).count() == 3
+
+
 def test_a_retry_may_spend_what_is_left(
     split: Make, agent: Agent, workspace: Workspace, owner: User, django_capture_on_commit_callbacks: Any
 ) -> None:
