@@ -1,26 +1,28 @@
-"""What jobs know of money: the one place where `portal.usage` is asked. Amounts are nano-dollars."""
+"""What jobs know of money: the one place where `portal.usage` is asked. Amounts are nano-dollars.
+
+A job's budget is what its nodes may cost until they are there, and what its shards may cost: the first part is kept
+back, `dispatch` keeps to the rest. Of a job that is tried again, what the runs before have cost counts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from portal.core.errors import Invalid, LimitReached
-from portal.pipelines.models import Run, ScriptVersion, State, Step
-from portal.usage import reservations
-from portal.usage.bounds import most_of_step
-from portal.usage.estimates import estimate
-from portal.usage.money import shown
+from django.conf import settings
+from django.utils import timezone
+
+from portal.core.errors import Invalid
+from portal.pipelines.models import OPEN, Run, ScriptVersion, Step
+from portal.usage import bounds, estimates, ledger, prices, reservations
+from portal.usage import money as amounts
 from portal.workspaces.models import Workspace
 
 if TYPE_CHECKING:
     from portal.jobs.models import Job
 
 NANO = 1_000_000_000
-_JUDGED_BY = 200
-_MOST_RUNS = 100
 
 
 def nano(dollars: str) -> int:
@@ -37,93 +39,84 @@ def dollars(amount: int | None) -> str | None:
 
 
 def estimated(
-    *, workspace: Workspace, version: ScriptVersion, definition: Mapping[str, Any], items: int, shards: int
+    *,
+    workspace: Workspace,
+    shards: int,
+    definition: Mapping[str, Any],
+    nodes: int,
+    version: ScriptVersion | None = None,
 ) -> tuple[int | None, int | None]:
-    """What so many shards will probably cost, and can cost at most. The first is known when the script has run before.
-
-    Nodes that are there anyway are not counted.
-    """
-    if not shards:
-        return None, None
-    limit = float(definition["limits"]["seconds"])
-    usual = _usual_seconds(version, items / shards)
-    found = estimate(
-        workspace=workspace,
-        shards=shards,
-        seconds=limit if usual is None else min(usual, limit),
-        nodes=max(0, definition["nodes"] - workspace.instance_count),
-        most_seconds=limit,
-        tries=1 + int(definition["retries"]["count"]),
-    )
-    return None if usual is None else found.likely, found.most
+    """What so many shards will probably cost, and can cost at most."""
+    took = estimates.likely_seconds(workspace=workspace, script=version.script_id if version else "")
+    seconds = min(took, float(definition["limits"]["seconds"]))
+    found = estimates.estimate(workspace=workspace, shards=shards, seconds=seconds, nodes=nodes)
+    tries = 1 + definition["retries"]["count"]
+    most = shards * tries * attempt_most(workspace, definition) + _nodes_most(workspace, nodes)
+    if definition["budget"] is not None:
+        most = min(most, nano(definition["budget"]))
+    return min(found.likely, most), most
 
 
-def _usual_seconds(version: ScriptVersion, items: float) -> float | None:
-    """How long this script took for so many items lately; None where it never ran."""
-    steps = Step.objects.filter(version__script=version.script_id, state=State.SUCCEEDED, origin=None)
-    rows = steps.order_by("-created_at").values_list("rank", "data", "started_at", "finished_at")[:_JUDGED_BY]
-    known = [
-        (end - begin).total_seconds() / (data["items"] / items if rank == Step.Rank.SHARD and data.get("items") else 1)
-        for rank, data, begin, end in rows
-        if begin and end
-    ]
-    return median(known) if known else None
+def attempt_most(workspace: Workspace, definition: Mapping[str, Any]) -> int:
+    """The most that one attempt at a shard can cost."""
+    return bounds.most_of_attempt(workspace, definition["limits"], container=bool(definition["container"]))
+
+
+def _nodes_most(workspace: Workspace, nodes: int) -> int:
+    """The most that so many nodes can cost until they are there."""
+    rate = prices.instance_rate(workspace.cloud_account.region, workspace.instance_type, timezone.now())
+    return int(nodes * settings.READY_WITHIN * rate)
 
 
 def accepted(job: Job) -> None:
-    """In the transaction that accepts a job, or tries it again: bound its run, and set its budget aside.
-
-    Raises ``Invalid`` where not even one shard fits into the budget, ``LimitReached``.
-    """
+    """In the transaction that accepts a job: reserve its budget. Raises ``LimitReached``, ``Invalid`` (too little)."""
     if job.budget is None:
         reservations.budget_require(owner=job.owner)
         return
-    run, least = job.run, _of_attempt(job)
-    left = job.budget - _spent_before(run)
-    if least > left:
-        raise _too_little(job, least, left)
-    run.cost_limit, run.cost_of_step = left, least
-    run.save(update_fields=["cost_limit", "cost_of_step"])
-    reservations.reserve(run=run, most=left)
-
-
-def _of_attempt(job: Job) -> int:
-    """The most that one try at a shard can cost."""
-    return most_of_step(job.workspace, job.definition["limits"], {})
+    start_up, one = _nodes_most(job.workspace, job.nodes), attempt_most(job.workspace, job.definition)
+    left = job.budget - _spent_before(job.run) - start_up
+    if left < one:
+        message = (
+            f"One shard can cost up to {amounts.shown(one)} by its limits, and starting the nodes up to "
+            f"{amounts.shown(start_up)}: {amounts.shown(max(0, left + start_up))} is too little."
+        )
+        raise Invalid(message, code="budget_too_small", fields={"budget": message})
+    _limit(job.run, limit=left, one=one)
+    reservations.reserve(run=job.run, most=left + start_up)
 
 
 def _spent_before(run: Run) -> int:
-    """What the runs have cost that this one tries again."""
-    spent, seen = 0, 0
-    before = run.again_of
-    while before is not None and seen < _MOST_RUNS:
-        spent, seen, before = spent + before.cost_spent, seen + 1, before.again_of
+    """What the runs of the same job have cost that this one goes on after."""
+    spent, before = 0, run.again_of
+    while before is not None:
+        spent += sum(ledger.costs_of([before.pk]).values())
+        before = before.again_of
     return spent
 
 
-def _too_little(job: Job, least: int, left: int) -> Invalid | LimitReached:
-    hint = "Lower the limits of its shards (seconds, output_mb), or raise the budget."
-    why = f"One shard alone can cost {shown(least)} with these limits."
-    if job.run.again_of_id is None:
-        return Invalid(f"The budget is too small. {why}", code="bad_job", hint=hint, fields={"budget": why})
-    return LimitReached(f"Of the job's budget {shown(max(0, left))} is left. {why}", code="budget_reached", hint=hint)
-
-
 def split(job: Job) -> None:
-    """In the transaction in which its shards are ready to begin: estimate it, and set money aside where nobody has yet.
+    """In the transaction in which its shards are ready to begin: bound the run, reserve where there is no budget.
 
-    Raises ``LimitReached`` where it could cost more than its owner has left.
+    Sets ``Run.cost_limit`` and ``Run.cost_of_step`` of the job's run, and the job's estimates. Raises
+    ``LimitReached`` where it could cost more than is left.
     """
-    likely, most = estimated(
-        workspace=job.workspace, version=job.version, definition=job.definition, items=job.items, shards=job.shards
-    )
-    job.estimate, job.estimate_most = likely, most
-    job.save(update_fields=["estimate", "estimate_most"])
-    job.run.cost_of_step = _of_attempt(job)
-    if job.budget is None:
-        tries = 1 + int(job.definition["retries"]["count"])
-        reservations.reserve(run=job.run, most=job.shards * tries * job.run.cost_of_step)
+    run, shards = job.run, Step.objects.filter(run=job.run_id, state__in=OPEN).count()
+    one = attempt_most(job.workspace, job.definition)
+    if job.budget is None and ledger.is_bounded(run.owner):
+        most = shards * (1 + job.definition["retries"]["count"]) * one
+        reservations.reserve(run=run, most=most + _nodes_most(job.workspace, job.nodes))
+        run.cost_limit = most
+    run.cost_of_step = one
+    _limit(run, limit=run.cost_limit, one=one)
+    given = {"workspace": job.workspace, "definition": job.definition, "nodes": job.nodes, "version": job.version}
+    job.estimate, job.estimate_most = estimated(shards=shards, **given)
+    type(job).objects.filter(pk=job.pk).update(estimate=job.estimate, estimate_most=job.estimate_most)
+
+
+def _limit(run: Run, *, limit: int | None, one: int) -> None:
+    run.cost_limit, run.cost_of_step = limit, one
+    Run.objects.filter(pk=run.pk).update(cost_limit=limit, cost_of_step=one)
 
 
 def ended(job: Job) -> None:
-    """In the transaction in which its run has ended. What was set aside is settled by `portal.usage` itself."""
+    """In the transaction in which its run has ended. What was reserved is settled by `portal.usage` itself."""

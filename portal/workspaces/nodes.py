@@ -16,6 +16,7 @@ from django.utils import timezone
 from portal.core.audit import audit
 from portal.core.errors import OrcaError
 from portal.workspaces.control import control_changed
+from portal.workspaces.events import instances_wanted
 from portal.workspaces.models import Instance, TerraformRun, Workspace
 from portal.workspaces.services import workspace_start
 from portal.workspaces.terraform_runs import terraform_run_request
@@ -72,6 +73,8 @@ def _applied(workspace: Workspace, count: int, **fields: Any) -> bool:
     try:
         with transaction.atomic():
             Workspace.objects.filter(pk=workspace.pk).update(node_count=count, **fields)
+            if count > workspace.node_count:
+                instances_wanted.send(sender=Workspace, workspace=workspace)
             audit("workspace.nodes", workspace, by=None, before=workspace.node_count, after=count)
             terraform_run_request(workspace=workspace, operation=TerraformRun.Operation.APPLY, by=None)
     except OrcaError as error:

@@ -41,8 +41,6 @@ def terraform_run_request(
             f"The cloud account {workspace.cloud_account.name} was unlinked; Orca cannot do anything there any more.",
             code="account_unlinked",
         )
-    if operation == _Operation.APPLY:
-        instances_wanted.send(sender=Workspace, workspace=workspace)
     with transaction.atomic():
         run = TerraformRun.objects.create(
             workspace=workspace,
@@ -79,6 +77,8 @@ def terraform_run_again(*, run: TerraformRun, by: User | None) -> TerraformRun:
             code="outdated_run",
             hint="Destroy it anew, from the list of workspaces.",
         )
+    if run.operation == _Operation.APPLY:
+        instances_wanted.send(sender=Workspace, workspace=run.workspace)
     return terraform_run_request(workspace=run.workspace, operation=run.operation, by=by)
 
 

@@ -1,4 +1,4 @@
-"""What a job may cost bounds its shards: set aside when it is accepted, never more than its budget."""
+"""What jobs may cost: reserved when they are accepted, kept to while their shards run, given back at the end."""
 
 from __future__ import annotations
 
@@ -9,106 +9,114 @@ import pytest
 
 from portal.accounts.models import User
 from portal.core.errors import Invalid, LimitReached
-from portal.jobs import money, services, work
+from portal.jobs import money, services
 from portal.jobs.models import Job
-from portal.pipelines.models import Run, Step
-from portal.usage.models import Budget, Reservation
+from portal.jobs.work import job_work
+from portal.pipelines.models import Run, State, Step
+from portal.usage.budgets import budget_update
+from portal.usage.models import Budget, Reservation, UsageRecord
 from portal.workspaces.models import Workspace
-from tests.unit.portal.jobs.conftest import Agent, Found, shard_end
+from tests.unit.portal.jobs.conftest import shard_end
+from tests.unit.portal.pipelines.conftest import Agent
 
-pytestmark = pytest.mark.django_db
-Make = Callable[..., Job]
-SMALL: dict[str, Any] = {"seconds": 60, "output_mb": 1, "log_mb": 1}
+DOLLAR = money.NANO
+LIMITS = {"seconds": 600, "output_mb": 10}
 
 
 @pytest.fixture
-def bounded(owner: User) -> Callable[[int], None]:
-    """The owner has so many nano-dollars a month."""
-
-    def give(hard: int) -> None:
-        User.objects.filter(pk=owner.pk).update(budgeted=True)
-        owner.budgeted = True
-        Budget.objects.update_or_create(owner=owner, defaults={"hard": hard, "month": "2000-01-01"})
-
-    return give
+def operator(db: None) -> User:
+    return User.objects.create_user("operator@example.org", is_staff=True)
 
 
-def test_a_budget_bounds_the_run(submitted: Make) -> None:
-    run = submitted(budget="1.50", limits=SMALL).run
-    run.refresh_from_db()
-    assert run.cost_limit == 1_500_000_000
-    assert 0 < run.cost_of_step < run.cost_limit
-
-
-def test_a_budget_for_less_than_one_shard_is_refused(submitted: Make) -> None:
-    with pytest.raises(Invalid) as caught:
-        submitted(budget="0.0001", limits={"seconds": 86_400})
-    assert "One shard alone can cost" in caught.value.fields["budget"]
-    assert not Job.objects.exists()
-    assert not Run.objects.exists()
-
-
-def test_no_more_shards_are_out_than_the_budget_bears(
-    split: Make, workspace: Workspace, sky: list[Found], submitted: Make
+def test_a_budget_bounds_the_run_and_is_reserved(
+    owner: User, operator: User, split: Callable[..., Job], workspace: Workspace
 ) -> None:
-    workspace.instances.update(slots=50)
-    sky[:] = [Found(str(number)) for number in range(20)]
-    probe = submitted(budget="1.50", limits=SMALL)
-    each = Run.objects.get(pk=probe.run_id).cost_of_step
-    budget = f"{(3 * each + each // 2) / money.NANO:.4f}"
-    job = split(budget=budget, limits=SMALL, shards={"most_items": 1})
-    assert Step.objects.filter(run=job.run_id, released_at__isnull=False).count() == 3
-
-
-def test_what_may_be_spent_is_set_aside(submitted: Make, bounded: Any) -> None:
-    bounded(2 * money.NANO)
-    job = submitted(budget="1.50", limits=SMALL)
-    assert Reservation.objects.get(run=job.run_id).amount == 1_500_000_000
-    with pytest.raises(LimitReached):
-        submitted(budget="1.50", limits=SMALL)
+    budget_update(user=owner, by=operator, hard=DOLLAR)
+    job = split(budget="0.60", limits=LIMITS)
+    run = Run.objects.get(pk=job.run_id)
+    assert run.cost_of_step == money.attempt_most(workspace, job.definition) > 0
+    assert 0 < 600_000_000 - (run.cost_limit or 0) < 20_000_000  # kept back for the start of its node
+    assert Budget.objects.get().reserved == 600_000_000
+    assert 0 < (job.estimate or 0) <= (job.estimate_most or 0) <= 600_000_000
+    with pytest.raises(LimitReached) as refusal:
+        split(budget="0.60", limits=LIMITS)
+    assert refusal.value.code == "budget_reached"
     assert Job.objects.count() == 1
 
 
-def test_without_a_budget_it_is_set_aside_when_it_is_split(split: Make, bounded: Any) -> None:
-    bounded(100 * money.NANO)
-    job = split(limits=SMALL)
-    assert Reservation.objects.get(run=job.run_id).amount == 3 * 2 * Run.objects.get(pk=job.run_id).cost_of_step
-    assert job.estimate_most
+def test_a_budget_that_is_too_small_for_one_shard_is_refused_at_once(submitted: Callable[..., Job]) -> None:
+    with pytest.raises(Invalid) as refusal:
+        submitted(budget="0.0001", limits=LIMITS)
+    assert "One shard can cost up to" in refusal.value.fields["budget"]
+    assert not Job.objects.exists()
 
 
-def test_one_that_could_cost_more_than_is_left_ends_and_says_so(split: Make, bounded: Any) -> None:
-    bounded(1_000)
-    job = split(limits=SMALL)
-    assert (job.phase, job.state, job.reason) == ("ended", "failed", "budget_reached")
-    assert not Step.objects.filter(run=job.run_id, released_at__isnull=False).exists()
-
-
-def test_one_that_ended_before_its_shards_began_is_split_again(split: Make, bounded: Any, owner: User) -> None:
-    bounded(1_000)
-    job = split(limits=SMALL)
-    bounded(100 * money.NANO)
-    job = services.job_retry(job=Job.objects.get(pk=job.pk), by=owner)
-    assert work.job_work(job_id=job.pk) == "running"
-    assert Step.objects.filter(run=job.run_id).count() == 3
-
-
-def test_a_retry_may_spend_what_is_left(
-    split: Make, agent: Agent, workspace: Workspace, owner: User, django_capture_on_commit_callbacks: Any
+def test_without_a_budget_of_its_own_the_bound_is_reserved_when_it_is_split(
+    owner: User, operator: User, split: Callable[..., Job], workspace: Workspace
 ) -> None:
-    job = split(budget="1.50", limits=SMALL, retries={"count": 0}, shards={"number": 1})
-    shard_end(agent, Step.objects.get(run=job.run_id), "failed", exit_code=1)
-    work.job_work(job_id=job.pk)
-    Run.objects.filter(pk=job.run_id).update(cost_spent=1_000_000_000)
-    job = Job.objects.get(pk=job.pk)
-    services.job_retry(job=job, by=owner)
-    assert Run.objects.get(pk=job.run_id).cost_limit == 500_000_000
+    budget_update(user=owner, by=operator, hard=DOLLAR)
+    job = split(limits=LIMITS, retries={"count": 1})
+    shards = Step.objects.filter(run=job.run_id).count()
+    assert Run.objects.get().cost_limit == shards * 2 * money.attempt_most(workspace, job.definition)
+    assert Reservation.objects.get().amount >= Run.objects.get().cost_limit  # type: ignore[operator]
+    budget_update(user=owner, by=operator, hard=Budget.objects.get().reserved + 1)
+    other = split(limits=LIMITS, name="another")
+    assert (other.phase, other.reason) == ("ended", "budget_reached")
 
 
-def test_the_estimate_knows_how_long_the_script_takes(split: Make, agent: Agent) -> None:
-    job = split(limits=SMALL)
-    assert job.estimate is None
-    shard_end(agent, Step.objects.filter(run=job.run_id).order_by("position")[0])
-    later = split(limits=SMALL)
-    assert later.estimate is not None
-    assert later.estimate_most is not None
-    assert later.estimate < later.estimate_most
+def test_without_any_budget_nothing_is_bounded(split: Callable[..., Job]) -> None:
+    job = split(limits=LIMITS)
+    assert Run.objects.get(pk=job.run_id).cost_limit is None
+    assert not Reservation.objects.exists()
+    assert (job.estimate or 0) > 0
+
+
+def test_its_end_settles_it_and_a_retry_has_what_is_left(
+    owner: User,
+    operator: User,
+    split: Callable[..., Job],
+    agent: Agent,
+    workspace: Workspace,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    workspace.instances.update(slots=10, instance_type=workspace.instance_type)
+    budget_update(user=owner, by=operator, hard=DOLLAR)
+    job = split(budget="0.50", limits=LIMITS, retries={"count": 0})
+    for step in Step.objects.filter(run=job.run_id):
+        shard_end(agent, step, "failed", exit_code=1)
+    cost = sum(UsageRecord.objects.values_list("nano", flat=True))
+    found = Budget.objects.get()
+    assert (found.reserved, found.spent) == (0, cost)
+    Job.objects.update(phase="ended")
+    job.refresh_from_db()
+    job.run.refresh_from_db()
+    assert job.run.state == State.FAILED
+    first = job.run.cost_limit or 0
+    with django_capture_on_commit_callbacks(execute=False):
+        again = services.job_retry(job=job, by=owner)
+    run = Run.objects.exclude(again_of=None).get()
+    assert run.cost_limit == first - cost
+    assert Budget.objects.get().reserved == 500_000_000 - cost
+    assert again.run_id == run.pk
+
+
+def test_an_estimate_is_never_above_the_budget(workspace: Workspace) -> None:
+    definition = {"limits": {"seconds": 60, "output_mb": 1, "log_mb": 1}, "retries": {"count": 0}, "container": None}
+    likely, most = money.estimated(workspace=workspace, shards=8, nodes=2, definition=definition | {"budget": None})
+    assert 0 < (likely or 0) < (most or 0)
+    assert money.estimated(workspace=workspace, shards=8, nodes=2, definition=definition | {"budget": "0.01"})[1] == (
+        10_000_000
+    )
+
+
+def test_one_that_ended_before_its_shards_began_is_split_again(
+    owner: User, operator: User, split: Callable[..., Job], workspace: Workspace
+) -> None:
+    budget_update(user=owner, by=operator, hard=1_000)
+    job = split(limits=LIMITS)
+    assert (job.phase, job.state, job.reason) == ("ended", "failed", "budget_reached")
+    assert not Step.objects.filter(run=job.run_id).exists()
+    budget_update(user=owner, by=operator, hard=100 * DOLLAR)
+    job = services.job_retry(job=Job.objects.get(pk=job.pk), by=owner)
+    assert job_work(job_id=job.pk) == "running"
+    assert Step.objects.filter(run=job.run_id).count() == 3
