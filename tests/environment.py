@@ -18,4 +18,6 @@ os.environ.update(
 )
 for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_SESSION_TOKEN", "ORCA_REDIS_URL"):
     os.environ.pop(name, None)
+# This machine's engine is not for tests: those that need one start it (`tests.fixtures.engine`).
+os.environ["ORCA_DOCKER_HOST"] = "unix:///nonexistent/docker.sock"
 os.environ.setdefault("DATABASE_URL", f"sqlite:///{HOME}/orca.sqlite3")

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import boto3
 from botocore import UNSIGNED
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 # Every bucket that Orca makes begins so.
 _OURS: Final = "orca-"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_VIRTUAL = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]+)\.s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com")
 _pays: ContextVar[bool] = ContextVar("pays", default=False)
-_PATH = re.compile(r"s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com")
 
 
 @dataclass(frozen=True)
@@ -58,19 +56,14 @@ class Reach:
 
 
 def place(url: str) -> Place | None:
-    """The object that an address means: ``s3://bucket/key``, or S3's own https addresses."""
+    """The object that an address means: ``s3://bucket/key``."""
     parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    if parts.scheme == "s3":
-        return Place(parts.netloc, parts.path[1:])
-    if parts.scheme != "https" or parts.query:
-        return None
-    if found := _VIRTUAL.fullmatch(host):
-        return Place(found["bucket"], unquote(parts.path[1:]))
-    if _PATH.fullmatch(host) and parts.path.count("/") > 1:
-        bucket, _, key = parts.path[1:].partition("/")
-        return Place(bucket, unquote(key))
-    return None
+    # Of a key anything may be part, also what separates a query elsewhere.
+    return (
+        Place(parts.netloc, url.removeprefix(f"s3://{parts.netloc}").removeprefix("/"))
+        if parts.scheme == "s3"
+        else None
+    )
 
 
 def read(what: Place, reach: Reach, *, most: int) -> bytes:

@@ -1,4 +1,8 @@
-"""What jobs know of money: the one place where `portal.usage` is asked. Amounts are nano-dollars."""
+"""What jobs know of money: the one place where `portal.usage` is asked. Amounts are nano-dollars.
+
+A job's budget is what its nodes may cost until they are there, and what its shards may cost: the first part is kept
+back, `dispatch` keeps to the rest. Of a job that is tried again, what the runs before have cost counts.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+from django.utils import timezone
+
+from portal.core.errors import Invalid
+from portal.pipelines.models import OPEN, Run, ScriptVersion, Step
+from portal.usage import bounds, estimates, ledger, prices, reservations
+from portal.usage import money as amounts
 from portal.workspaces.models import Workspace
 
 if TYPE_CHECKING:
@@ -28,25 +39,84 @@ def dollars(amount: int | None) -> str | None:
 
 
 def estimated(
-    *, workspace: Workspace, shards: int, definition: Mapping[str, Any], nodes: int
+    *,
+    workspace: Workspace,
+    shards: int,
+    definition: Mapping[str, Any],
+    nodes: int,
+    version: ScriptVersion | None = None,
 ) -> tuple[int | None, int | None]:
-    """What so many shards will probably cost, and can cost at most; None where that is not known."""
-    return None, None
+    """What so many shards will probably cost, and can cost at most."""
+    took = estimates.likely_seconds(workspace=workspace, script=version.script_id if version else "")
+    seconds = min(took, float(definition["limits"]["seconds"]))
+    found = estimates.estimate(workspace=workspace, shards=shards, seconds=seconds, nodes=nodes)
+    tries = 1 + definition["retries"]["count"]
+    most = shards * tries * attempt_most(workspace, definition) + _nodes_most(workspace, nodes)
+    if definition["budget"] is not None:
+        most = min(most, nano(definition["budget"]))
+    return min(found.likely, most), most
+
+
+def attempt_most(workspace: Workspace, definition: Mapping[str, Any]) -> int:
+    """The most that one attempt at a shard can cost."""
+    return bounds.most_of_attempt(workspace, definition["limits"], container=bool(definition["container"]))
+
+
+def _nodes_most(workspace: Workspace, nodes: int) -> int:
+    """The most that so many nodes can cost until they are there."""
+    rate = prices.instance_rate(workspace.cloud_account.region, workspace.instance_type, timezone.now())
+    return int(nodes * settings.READY_WITHIN * rate)
 
 
 def accepted(job: Job) -> None:
-    """In the transaction that accepts a job: reserve its budget. Raises ``LimitReached``."""
+    """In the transaction that accepts a job: reserve its budget. Raises ``LimitReached``, ``Invalid`` (too little)."""
+    if job.budget is None:
+        reservations.budget_require(owner=job.owner)
+        return
+    start_up, one = _nodes_most(job.workspace, job.nodes), attempt_most(job.workspace, job.definition)
+    left = job.budget - _spent_before(job.run) - start_up
+    if left < one:
+        message = (
+            f"One shard can cost up to {amounts.shown(one)} by its limits, and starting the nodes up to "
+            f"{amounts.shown(start_up)}: {amounts.shown(max(0, left + start_up))} is too little."
+        )
+        raise Invalid(message, code="budget_too_small", fields={"budget": message})
+    _limit(job.run, limit=left, one=one)
+    reservations.reserve(run=job.run, most=left + start_up)
+
+
+def _spent_before(run: Run) -> int:
+    """What the runs of the same job have cost that this one goes on after."""
+    spent, before = 0, run.again_of
+    while before is not None:
+        spent += sum(ledger.costs_of([before.pk]).values())
+        before = before.again_of
+    return spent
 
 
 def split(job: Job) -> None:
     """In the transaction in which its shards are ready to begin: bound the run, reserve where there is no budget.
 
-    Sets ``Run.cost_limit`` and ``Run.cost_of_step`` of the job's run, and the job's ``estimate``. Raises
-    ``LimitReached`` where it would cost more than is left.
+    Sets ``Run.cost_limit`` and ``Run.cost_of_step`` of the job's run, and the job's estimates. Raises
+    ``LimitReached`` where it could cost more than is left.
     """
-    if job.budget is not None:
-        job.run.cost_limit = job.budget
+    run, shards = job.run, Step.objects.filter(run=job.run_id, state__in=OPEN).count()
+    one = attempt_most(job.workspace, job.definition)
+    if job.budget is None and ledger.is_bounded(run.owner):
+        most = shards * (1 + job.definition["retries"]["count"]) * one
+        reservations.reserve(run=run, most=most + _nodes_most(job.workspace, job.nodes))
+        run.cost_limit = most
+    run.cost_of_step = one
+    _limit(run, limit=run.cost_limit, one=one)
+    given = {"workspace": job.workspace, "definition": job.definition, "nodes": job.nodes, "version": job.version}
+    job.estimate, job.estimate_most = estimated(shards=shards, **given)
+    type(job).objects.filter(pk=job.pk).update(estimate=job.estimate, estimate_most=job.estimate_most)
+
+
+def _limit(run: Run, *, limit: int | None, one: int) -> None:
+    run.cost_limit, run.cost_of_step = limit, one
+    Run.objects.filter(pk=run.pk).update(cost_limit=limit, cost_of_step=one)
 
 
 def ended(job: Job) -> None:
-    """In the transaction in which its run has ended: settle what was reserved."""
+    """In the transaction in which its run has ended. What was reserved is settled by `portal.usage` itself."""

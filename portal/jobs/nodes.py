@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Max, Sum
 from django.utils import timezone
 
+from portal.accounts.quotas import quota_of
 from portal.core.background import enqueue
 from portal.jobs.models import WORKING, Job, Phase
 from portal.jobs.phases import phase_enter
@@ -52,7 +53,7 @@ def wanted(workspace: Workspace) -> int:
     if most is not None:
         elsewhere = Workspace.objects.filter(owner=workspace.owner_id).exclude(pk=workspace.pk)
         taken = elsewhere.aggregate(taken=Sum("node_count"))["taken"] or 0
-        quota = int(settings.MAX_NODES) - taken
+        quota = quota_of(workspace.owner).nodes - taken
         return max(0, min(int(most), quota) - workspace.instance_count)
     linger = timezone.now() - timedelta(seconds=settings.NODES_LINGER)
     lately = Job.objects.filter(workspace=workspace, ended_at__gt=linger).exists()
@@ -69,7 +70,7 @@ def nodes_sweep(*, workspace_id: str = "") -> int:
     if workspace_id:
         rows = rows.filter(pk=workspace_id)
     seen = 0
-    for workspace in rows.exclude(state=Workspace.State.DESTROYED).select_related("cloud_account").distinct():
+    for workspace in rows.exclude(state=Workspace.State.DESTROYED).select_related("cloud_account", "owner").distinct():
         if Job.objects.filter(workspace=workspace, phase=Phase.STARTING, run__state__in=OPEN).exists():
             nodes_wake(workspace=workspace)  # not for one that runs: then somebody has stopped it meanwhile
         nodes_set(workspace=workspace, count=wanted(workspace), busy=_busy(workspace))

@@ -54,7 +54,7 @@ def preview(*, owner: User, submission: Mapping[str, Any]) -> Preview:
         return _of_outputs(found, found.input_job)
     data = found.definition["data"]
     deadline = time.monotonic() + WITHIN
-    seen = sources.preview(sources.checked(data), access=finding.access_of(found.workspace, data), deadline=deadline)
+    seen = sources.preview(sources.checked(data), access=finding.access_of(found.workspace), deadline=deadline)
     warnings = list(seen.warnings)
     if seen.count > settings.MAX_ITEMS:
         warnings.insert(0, f"A job may have {settings.MAX_ITEMS:,} items.")
@@ -92,7 +92,11 @@ def _priced(found: Submission, *, items: int, **given: Any) -> Preview:
     """With how many shards it would be, and what they would cost."""
     shards = _shards(found, items)
     likely, most = money.estimated(
-        workspace=found.workspace, shards=shards, definition=found.definition, nodes=found.definition["nodes"]
+        workspace=found.workspace,
+        shards=shards,
+        definition=found.definition,
+        nodes=found.definition["nodes"],
+        version=found.version,
     )
     return Preview(items=items, shards=shards, estimate=likely, estimate_most=most, **given)
 

@@ -11,19 +11,27 @@ from portal.pipelines.models import Run, Step
 from portal.usage import prices
 from portal.workspaces.models import Workspace
 
-# What an attempt may take beyond its limit: being told to end, and killed.
-GRACE_SECONDS = 30
+# What an attempt may take beyond the limit of its program: fetching and installing what it needs, being told to end,
+# sending what it leaves. In a container, which may have to be built, more.
+AROUND_SECONDS = 300
+AROUND_CONTAINER_SECONDS = 1_800
 MB = 1024 * 1024
 
 
-def most_of_step(workspace: Workspace, limits: Mapping[str, Any], retries: Mapping[str, Any]) -> int:
-    """What one step costs if each try runs up to its limit on its share of an instance, and sends all that it may."""
-    tries = 1 + int(retries.get("count", 0))
-    rate = prices.instance_rate(workspace.cloud_account.region, workspace.instance_type, timezone.now())
-    seconds = int(limits["seconds"]) + GRACE_SECONDS
+def most_of_attempt(workspace: Workspace, limits: Mapping[str, Any], *, container: bool = False) -> int:
+    """What one attempt costs that runs up to its limit on its share of an instance, and sends all that it may."""
+    region, now = workspace.cloud_account.region, timezone.now()
+    seconds = int(limits["seconds"]) + (AROUND_CONTAINER_SECONDS if container else AROUND_SECONDS)
+    share = -(-seconds * prices.instance_rate(region, workspace.instance_type, now) // max(1, workspace.slots))
     sent = (int(limits["output_mb"]) + int(limits["log_mb"])) * MB
-    out = -(-sent * prices.egress_rate(workspace.cloud_account.region, timezone.now()) // prices.GIB)
-    return tries * (-(-seconds * rate // max(1, workspace.slots)) + out)
+    return share + -(-sent * prices.egress_rate(region, now) // prices.GIB)
+
+
+def most_of_step(
+    workspace: Workspace, limits: Mapping[str, Any], retries: Mapping[str, Any], *, container: bool = False
+) -> int:
+    """What a step costs if each of its tries does."""
+    return (1 + int(retries.get("count", 0))) * most_of_attempt(workspace, limits, container=container)
 
 
 def most_of(run: Run, steps: Sequence[Step]) -> int:
@@ -33,4 +41,7 @@ def most_of(run: Run, steps: Sequence[Step]) -> int:
         known = {run.workspace_id: run.workspace}
     else:
         known = {w.pk: w for w in Workspace.objects.filter(pk__in=wanted).select_related("cloud_account")}
-    return sum(most_of_step(known[step.workspace_id], step.limits, step.retries) for step in steps)
+    return sum(
+        most_of_step(known[step.workspace_id], step.limits, step.retries, container=bool(step.container))
+        for step in steps
+    )

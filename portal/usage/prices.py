@@ -6,6 +6,7 @@ the hour's, divided and rounded once, so that seconds times rate is exact.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from bisect import bisect_right
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 
 from django.conf import settings
 
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 NANO = 1_000_000_000
 GIB = 1024**3
 KEPT_SECONDS = 30.0
+_LIST = Path(__file__).parent / "list_prices.json"
 DEFAULT_REGION = "eu-central-1"
 _HOUR = 3_600
 _WHOLE = 10_000  # a hundred percent, in hundredths of one
@@ -50,10 +53,24 @@ class _Table:
 
     def read(self) -> None:
         self.prices, self.tariffs = {}, {}
-        for price in Price.objects.order_by("valid_from"):
+        for price in list(Price.objects.order_by("valid_from")) or list_prices():
             self.prices.setdefault((price.region, price.kind, price.size), []).append(price)
         self.margins = list(Margin.objects.order_by("valid_from"))
         self.read_at = time.monotonic()
+
+
+def list_prices() -> list[Price]:
+    """The public list prices that Orca comes with, not saved: where the table is empty, they hold."""
+    listed = json.loads(_LIST.read_text())
+    rows = [("instance", size, dollars) for size, dollars in listed["instance_hour"].items()]
+    rows += [(kind, "", listed[f"{kind}_gb_month"]) for kind in ("volume", "storage")]
+    rows += [(kind, "", listed[f"{kind}_gb"]) for kind in ("egress", "ingress")]
+    rows.append(("request", "", listed["request"]))
+    since, source = datetime.fromisoformat(listed["valid_from"]), f"list price, {listed['noted']}"
+    return [
+        Price(region=listed["region"], kind=kind, size=size, nano=nano_of(dollars), valid_from=since, source=source)
+        for kind, size, dollars in rows
+    ]
 
 
 _table = _Table()

@@ -74,6 +74,7 @@ def workspace_create(
                 code="name_taken",
                 fields={"name": "already taken"},
             ) from error
+        instances_wanted.send(sender=Workspace, workspace=workspace)
         terraform_run_request(workspace=workspace, operation=TerraformRun.Operation.APPLY, by=owner, review=review)
     return workspace
 
@@ -103,6 +104,7 @@ def _quota_check(quota: Quota, instance_type: str, volume_gb: int) -> None:
 
 def workspace_apply(*, workspace: Workspace, by: User | None, review: bool = False) -> TerraformRun:
     """Bring the environment to what Orca's modules say: builds what is missing, mends what has drifted."""
+    instances_wanted.send(sender=Workspace, workspace=workspace)
     return terraform_run_request(workspace=workspace, operation=TerraformRun.Operation.APPLY, by=by, review=review)
 
 

@@ -41,8 +41,6 @@ def terraform_run_request(
             f"The cloud account {workspace.cloud_account.name} was unlinked; Orca cannot do anything there any more.",
             code="account_unlinked",
         )
-    if operation == _Operation.APPLY:
-        instances_wanted.send(sender=Workspace, workspace=workspace)
     with transaction.atomic():
         run = TerraformRun.objects.create(
             workspace=workspace,
@@ -79,6 +77,8 @@ def terraform_run_again(*, run: TerraformRun, by: User | None) -> TerraformRun:
             code="outdated_run",
             hint="Destroy it anew, from the list of workspaces.",
         )
+    if run.operation == _Operation.APPLY:
+        instances_wanted.send(sender=Workspace, workspace=run.workspace)
     return terraform_run_request(workspace=run.workspace, operation=run.operation, by=by)
 
 
@@ -182,7 +182,12 @@ def _after_success(run: TerraformRun, workspace: Workspace) -> None:
     keeps_data = run.operation == _Operation.DESTROY
     _state_enter(workspace, Workspace.State.DESTROYED, "")
     Workspace.objects.filter(pk=workspace.pk).update(
-        data_kept=keeps_data, outputs={}, ready_at=None, claimed_name=workspace.name if keeps_data else None
+        data_kept=keeps_data,
+        outputs={},
+        node_count=0,
+        nodes_leaving=[],
+        ready_at=None,
+        claimed_name=workspace.name if keeps_data else None,
     )
     workspace.instances.update(state=Instance.State.TERMINATED, running=[])
     workspace_gone.send(Workspace, workspace=workspace)

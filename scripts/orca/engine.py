@@ -33,6 +33,11 @@ def engine_find() -> str:
     return path if path and Engine(path).answers() else ""
 
 
+def engine_of_instances() -> str:
+    """The same where instances of the embedded cloud can use it, which takes root and a sandbox; else ""."""
+    return engine_find() if os.geteuid() == 0 and shutil.which("bwrap") else ""
+
+
 @contextmanager
 def engine() -> Iterator[str]:
     """The socket of an engine that lives as long as the context.
@@ -44,22 +49,36 @@ def engine() -> Iterator[str]:
         raise ScriptError("There is no Docker engine here.", "sudo apt-get install docker.io")
     if os.geteuid() != 0:
         raise ScriptError("Only root can start a Docker engine.", "Start one yourself and name it in ORCA_DOCKER_HOST.")
-    with tempfile.TemporaryDirectory(prefix="orca-engine-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with _bridge() as bridge:
-            process = _start(server, folder, bridge)
+    with _folder() as folder, _bridge() as bridge:
+        process = _start(server, folder, bridge)
+        try:
+            with step("A private Docker engine"):
+                _await(process, folder)
+            yield str(folder / "docker.sock")
+        finally:
+            process.terminate()
             try:
-                with step("A private Docker engine"):
-                    _await(process, folder)
-                yield str(folder / "docker.sock")
-            finally:
-                process.terminate()
-                try:
-                    process.wait(timeout=_STOPS_WITHIN)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-                _unmount(folder)
+                process.wait(timeout=_STOPS_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A new one, removed afterwards by a process of its own: images are many files, and nobody waits for that."""
+    folder = Path(tempfile.mkdtemp(prefix="orca-engine-"))
+    try:
+        yield folder
+    finally:
+        _unmount(folder)
+        subprocess.Popen(
+            ["rm", "-rf", "--one-file-system", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
 
 @contextmanager

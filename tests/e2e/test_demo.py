@@ -14,7 +14,7 @@ from tests.fixtures.cloud import REPOSITORY
 
 pytestmark = pytest.mark.cloud
 
-_WITHIN = 900
+WITHIN = 900
 _STAGES = [
     "sign up",
     "confirm the e-mail address",
@@ -42,12 +42,12 @@ _NOT_INHERITED = (
 )
 
 
-def _environment(home: Path) -> dict[str, str]:
+def environment_of(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     return kept | {"ORCA_HOME": str(home), "ORCA_SSH_PORT": str(free_port())}
 
 
-def _processes_of(home: Path) -> list[str]:
+def processes_of(home: Path) -> list[str]:
     """Command lines of processes that have anything to do with ``home``."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -66,11 +66,11 @@ def test_the_demo_walks_the_whole_way_and_leaves_nothing_running(tmp_path: Path)
     done = subprocess.run(
         [str(REPOSITORY / "scripts" / "run"), *ports, "--demo", "--exit"],
         cwd=tmp_path,
-        env=_environment(home),
+        env=environment_of(home),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=_WITHIN,
+        timeout=WITHIN,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -79,4 +79,4 @@ def test_the_demo_walks_the_whole_way_and_leaves_nothing_running(tmp_path: Path)
     assert [stage["name"] for stage in result["stages"]] == _STAGES
     assert result["facts"]["ssh"].startswith("ssh ")
     assert "# Seattle's weather in 2014" in done.stdout
-    assert _processes_of(home) == []
+    assert processes_of(home) == []

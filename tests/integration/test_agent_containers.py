@@ -158,6 +158,7 @@ def test_a_dockerfile_that_fails_says_so(scene: Scene) -> None:
             "FROM orca/python\nRUN python3 -c \"import socket; socket.create_connection(('10.0.0.1', 80), 3)\"\n",
             "unreachable",
         ),
+        ("FROM orca/python\nADD http://127.0.0.1/x /x\n", "ADD with an address"),
         ("nonsense\n", "unknown instruction"),
         ("FROM orca/python\nRUN mount -t tmpfs x /mnt\n", "permission denied"),
         ("FROM orca/python\nRUN --mount=type=bind,target=/x true\n", "BuildKit"),
@@ -262,6 +263,19 @@ def test_an_agent_that_is_killed_leaves_no_container(
         finished = events.finished(task, timeout=60)
         assert finished.state == "succeeded"
         assert engine.containers(f"orca.step={task.step}") == []
+
+
+def test_an_agent_that_leaves_gives_the_step_back(
+    moto_cloud: MotoCloud, docker_socket: str, agent_with_engine: AgentWith
+) -> None:
+    engine = Engine(docker_socket)
+    with agent_with_engine(moto_cloud, docker_socket) as (agent, events):
+        task = moto_cloud.run("import time\nprint('up', flush=True)\ntime.sleep(60)", container=PYTHON)
+        events.wait_for_line(task, "up")
+        assert agent.stop() == 0
+        assert engine.containers(f"orca.step={task.step}") == []
+        assert events.of(StepFinished, task.step) == []
+        assert moto_cloud.depth() == (1, 0)
 
 
 def test_an_instance_without_an_engine_says_so(moto_cloud: MotoCloud, agent_with_engine: AgentWith) -> None:

@@ -19,7 +19,7 @@ from agents.orca_agent.cloud.errors import CloudError
 
 BLOCK = 256 * 1024
 MAX_BODY = 16 * 1024 * 1024
-IDLE_KEPT = 8
+IDLE_KEPT = 16
 IDLE_PLACES = 32
 METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254")})
 
@@ -212,7 +212,7 @@ class Transport:
     def _give_back(self, place: Tuple[str, str], line: _Line, *, keep: bool) -> None:
         with self._lock:
             self._busy.discard(line)
-            idle = self._idle.setdefault(place, [])
+            idle = self._idle[place] = self._idle.pop(place, [])  # the latest comes last
             outgrown = self._idle.pop(next(iter(self._idle))) if len(self._idle) > IDLE_PLACES else []
             kept = keep and not self._aborted and len(idle) < IDLE_KEPT
             if kept:

@@ -165,6 +165,7 @@ class Containers:
         """Raises `StepFailed` where no engine answers. One that has just begun to may have our containers still."""
         with self._lock:
             if self._images is not None and self._engine is not None and self._engine.answers():
+                self._images.registry = self.registry
                 return self._images
             path = self._path()
             engine = Engine(path) if path else None

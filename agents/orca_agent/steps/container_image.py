@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import shutil
 import tempfile
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Final, List, Optional, Set, Tuple
+from typing import IO, Any, Callable, Dict, Final, Optional, Set, Tuple
 
 from agents.orca_agent.events import Reason
 from agents.orca_agent.orders import Container
-from agents.orca_agent.steps import container_build
+from agents.orca_agent.steps import container_build, dockerfile
 from agents.orca_agent.steps.container_build import Built, Job
 from agents.orca_agent.steps.container_registry import Registry, digest_key
 from agents.orca_agent.steps.engine import Engine, EngineError
@@ -34,15 +34,13 @@ RECIPES: Final = {
     "orca/shell": f"FROM {DEBIAN}\n",
 }
 """Orca's own images, for instances that nobody gave them to; ``scripts/images`` does, without a network."""
+MB: Final = 1024 * 1024
+DISK_RESERVE_MB: Final = 1_024
 MAX_DOCKERFILE: Final = 256 * 1024
 MOST_VOLUMES: Final = 20
 KEPT: Final = 40
 PULL_SECONDS: Final = 900.0
 WAIT: Final = 0.2
-
-_FROM: Final = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE | re.MULTILINE)
-_COPIES_FROM: Final = re.compile(r"^\s*(?:ONBUILD\s+)?COPY\s.*?--from=(\S+)", re.IGNORECASE | re.MULTILINE)
-_COPIES: Final = re.compile(r"^\s*(?:ONBUILD\s+)?(?:COPY|ADD)\s", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -76,28 +74,9 @@ class Image:
         return cls(str(found["Id"]), volumes)
 
 
-def base_images(dockerfile: str) -> List[str]:
-    """The images that a Dockerfile begins with or copies from, without its own stages."""
-    joined = re.sub(r"\\\r?\n", " ", dockerfile)
-    stages, bases = set(), []
-    for name, alias in _FROM.findall(joined):
-        if name.lower() not in stages and name != "scratch" and "$" not in name:
-            bases.append(name)
-        stages.add(alias.lower())
-    for name in _COPIES_FROM.findall(joined):
-        if name.lower() not in stages and not name.isdigit() and "$" not in name:
-            bases.append(name)
-    return list(dict.fromkeys(bases))
-
-
-def uses_context(dockerfile: str) -> bool:
-    """Whether files of the bundle come into the image; else it is the same whatever they are."""
-    return bool(_COPIES.search(dockerfile))
-
-
-def build_key(dockerfile: str, context: str, bases: Dict[str, str], *, network: bool) -> str:
+def build_key(text: str, context: str, bases: Dict[str, str], *, network: bool) -> str:
     """A name for what a build makes: the same Dockerfile, files and base images give the same."""
-    parts = json.dumps([dockerfile, context, sorted(bases.items()), network])
+    parts = json.dumps([text, context, sorted(bases.items()), network])
     return hashlib.sha256(parts.encode()).hexdigest()[:40]
 
 
@@ -150,7 +129,10 @@ class Images:
             job = Job(tag, DOCKERFILE, context, site.memory_mb, network=True)
             built = container_build.build(self._engine, job, write=site.write, check=site.check)
         if built.problem:
-            message = f"The image {plain} is not on this instance, and could not be made. {built.problem}"
+            message = (
+                f"The image {plain} is not on this instance, and could not be made: {built.problem} "
+                "(where the engine is your own machine's, scripts/images puts it there)"
+            )
             raise StepFailed(Reason.IMAGE_UNAVAILABLE, message)
         self._engine.call("POST", f"/images/{tag}/tag", {"repo": plain, "tag": "latest"})
         found = self._engine.image(plain)
@@ -171,32 +153,40 @@ class Images:
         return found
 
     def _built(self, container: Container, site: Site) -> Dict[str, Any]:
-        dockerfile = _read(site.folder, container.dockerfile)
-        bases = {name: self._there(name, site) for name in base_images(dockerfile)}
-        triggers = any((found.get("Config") or {}).get("OnBuild") for found in bases.values())
-        with tempfile.TemporaryFile() as context:
-            whole = triggers or uses_context(dockerfile)
+        text = _read(site.folder, container.dockerfile)
+        bases = {name: self._there(name, site) for name in dockerfile.base_images(text)}
+        triggers = [line for found in bases.values() for line in (found.get("Config") or {}).get("OnBuild") or []]
+        why = dockerfile.refusal(text, triggers)
+        if why:
+            raise StepFailed(Reason.BUILD_FAILED, f"The image could not be built. {why}")
+        with tempfile.TemporaryFile(dir=site.folder.parent) as context:  # /tmp may be memory
+            whole = bool(triggers) or dockerfile.uses_context(text)
             digest = container_build.write_context(site.folder, container.dockerfile, context, whole=whole)
             ids = {name: str(found["Id"]) for name, found in bases.items()}
-            key = build_key(dockerfile, digest, ids, network=container.network)
-            tag = f"{REPOSITORY}:{key}"
-            found = self._engine.image(tag)
+            key = build_key(text, digest, ids, network=container.network)
+            found = self._engine.image(f"{REPOSITORY}:{key}")
+            return found or self._build_once(key, container, context, site)
+
+    def _build_once(self, key: str, container: Container, context: IO[bytes], site: Site) -> Dict[str, Any]:
+        tag = f"{REPOSITORY}:{key}"
+        with self._alone(tag, site):
+            found = self._engine.image(tag) or self._pushed(key, site, tag)
             if found is not None:
                 return found
-            with self._alone(tag, site):
-                found = self._engine.image(tag) or self._pushed(key, site, tag)
-                if found is not None:
-                    return found
-                context.seek(0)
-                job = Job(tag, container.dockerfile, context, site.memory_mb, network=container.network)
-                self._build(job, site)
-                self._make_room()
+            context.seek(0)
+            free = shutil.disk_usage(site.folder).free // MB - DISK_RESERVE_MB
+            disk = min(Job.disk_mb, max(DISK_RESERVE_MB // 8, free))
+            job = Job(tag, container.dockerfile, context, site.memory_mb, network=container.network, disk_mb=disk)
+            self._build(job, site)
+            self._make_room()
         found = self._engine.image(tag)
         if found is None:
             raise StepFailed(Reason.BUILD_FAILED, "The image that was built is gone again.")
         if self.registry is not None:
             for name in (key, digest_key(str(found["Id"]))):
                 self.registry.push(self._engine, tag, name, site.check)
+            # Of two instances that have built it at once, the first to push it has made it for both.
+            found = self._pushed(key, site, tag) or found
         return found
 
     def _pushed(self, key: str, site: Site, tag: str = "") -> Optional[Dict[str, Any]]:

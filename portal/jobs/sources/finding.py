@@ -179,9 +179,8 @@ def _urls(asked: Description, access: Access, report: Report, check: Check, dead
         if times[name] > 1:
             stem, dot, suffix = name.partition(".")
             name = f"{stem}-{times[name]}{dot}{suffix}"
-        paid = aws_catalogue.place(url) if asked.requester_pays else None
-        file = Asset(href=paid.url, requester_pays=True) if paid else Asset(href=url)
-        yield Item(name, url, {"file": file})
+        pays = asked.requester_pays and parts.scheme == "s3"
+        yield Item(name, url, {"file": Asset(href=url, requester_pays=pays)})
 
 
 _SEARCHES: dict[str, Callable[[Description, Access, Report, Check, float | None], Iterator[Item]]] = {

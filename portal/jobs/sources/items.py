@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
-from portal.gateways import aws_catalogue
 from portal.jobs.sources.description import Box
 
 MOST_OF_ID: Final = 512
@@ -216,8 +215,7 @@ def _assets(given: object, source: str, wanted: Sequence[str], requester_pays: b
     for name, told in given.items() if isinstance(given, Mapping) else ():
         if not isinstance(told, Mapping) or not isinstance(told.get("href"), str):
             continue
-        listed = told.get("roles")
-        roles = tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
+        roles = _roles(str(name), told)
         if wanted and name not in wanted and set(wanted).isdisjoint(roles):
             continue
         with suppress(ValueError):
@@ -227,16 +225,28 @@ def _assets(given: object, source: str, wanted: Sequence[str], requester_pays: b
     return found
 
 
+def _roles(name: str, told: Mapping[str, Any]) -> tuple[str, ...]:
+    """An asset's roles; where a catalogue tells none, as CBERS' does not, what its name and type suggest."""
+    listed = told.get("roles")
+    if isinstance(listed, list) and listed:
+        return tuple(each for each in listed if isinstance(each, str))
+    kind = str(told.get("type") or "")
+    if name in {"thumbnail", "overview", "preview", "quicklook"} or kind.startswith(("image/jpeg", "image/png")):
+        return ("thumbnail",)
+    if name == "metadata" or kind.startswith(("text/", "application/json", "application/xml")):
+        return ("metadata",)
+    return ("data",)
+
+
 def _asset(told: Mapping[str, Any], href: str, roles: tuple[str, ...], requester_pays: bool) -> Asset:
     size = told.get("file:size", told.get("size"))
-    paid = aws_catalogue.place(href) if requester_pays else None
     return Asset(
-        href=paid.url if paid else href,
+        href=href,
         type=str(told.get("type") or ""),
         title=str(told.get("title") or ""),
         roles=roles,
         size=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
-        requester_pays=paid is not None,
+        requester_pays=requester_pays and href.startswith("s3:"),
     )
 
 

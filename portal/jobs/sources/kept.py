@@ -6,6 +6,7 @@ loses nothing but time, so that whatever goes wrong with it is passed over.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -43,6 +44,8 @@ class Kept:
         self._most = most_bytes
         self._fresh = fresh_seconds
         self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._process = 0
         self._waiting: dict[str, tuple[str, str, str, bytes, float]] = {}
 
     def get(self, asked: str) -> Old | None:
@@ -82,7 +85,9 @@ class Kept:
         return int((pages - free) * size)
 
     def _database(self) -> sqlite3.Connection:
-        if getattr(self, "_connection", None) is None:
+        if self._connection is None or self._process != os.getpid():
+            # A connection must not be used by the child of a fork.
+            self._process = os.getpid()
             self._path.parent.mkdir(parents=True, exist_ok=True)
             made = sqlite3.connect(self._path, timeout=2, check_same_thread=False)
             made.execute("PRAGMA journal_mode = WAL")
@@ -95,6 +100,6 @@ class Kept:
         """Let go of the file."""
         self.flush()
         with self._lock:
-            if getattr(self, "_connection", None) is not None:
+            if self._connection is not None:
                 self._connection.close()
-                del self._connection
+                self._connection = None

@@ -156,7 +156,7 @@ class Reader:
             await asyncio.sleep(left)
 
     async def _once(self, url: str, method: str, body: Any, *, keep: bool) -> Answer:
-        if url.startswith("s3:") or (self.access.reach.requester_pays and aws_catalogue.place(url)):
+        if url.startswith("s3:"):
             return await self._object(url)
         kept = self.access.kept if keep else None
         old = kept.get(url) if kept else None

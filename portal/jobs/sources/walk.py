@@ -173,8 +173,8 @@ class Walk:
 
     def _descend(self, node: _Node, document: Document) -> None:
         value, asked = document.value, self._asked
-        # Before STAC 1.0 nothing had a type; a catalog of today may tell its extent, and is no collection for that.
-        is_collection = value.get("type", "Collection" if "extent" in value else "") == "Collection"
+        # Before 1.0 documents had no type. A catalogue may tell an extent, too.
+        is_collection = value.get("type") == "Collection" or ("type" not in value and "extent" in value)
         name = value.get("id")
         if is_collection and isinstance(name, str):
             self._report.collection(name)

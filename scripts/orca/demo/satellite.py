@@ -25,13 +25,14 @@ from scripts.orca.demo.newcomer import Newcomer, arrived, terraform_await, works
 from scripts.orca.demo.scenes import catalogue_make
 from scripts.orca.demo.site import served
 from scripts.orca.demo.stages import Walk
-from scripts.orca.engine import engine_find
+from scripts.orca.engine import engine_of_instances
 from scripts.orca.images import images_ensure
 from scripts.orca.paths import ROOT
 
 _EXAMPLE: Final = ROOT / "examples" / "cbers"
 _NODES: Final = 4
 _SHARDS: Final = 32
+_SLOTS: Final = 4  # of an instance
 _WAIT: Final = 2.0  # seconds of each scene
 _DATES: Final = [date(2019, 1, 1) + timedelta(days=26 * number) for number in range(4)]
 _PATHS, _ROWS = range(150, 154), (100, 101, 102, 103)
@@ -80,6 +81,8 @@ def _walk(walk: Walk, catalogue: str, scenes: set[str]) -> None:
         _push(person)
     with walk.stage("look at what there is", "web"):
         _preview(person, catalogue, len(scenes))
+    with walk.stage("try it on a few scenes", "relay", "worker", "cloud"):
+        _job(person, catalogue, nodes=1, limit=_SLOTS, shards={"number": _SLOTS})
     with walk.stage("blur it on one node", "relay", "worker", "cloud"):
         one = _job(person, catalogue, nodes=1)
     with walk.stage("start three more nodes", "terraform", "worker", "cloud", "relay"):
@@ -125,6 +128,7 @@ def _submission(catalogue: str, *, nodes: int, limit: int = 10_000, **more: Any)
         },
         "shards": {"by": "count", "number": _SHARDS},
         "nodes": nodes,
+        "limits": {"seconds": 600, "output_mb": 50},
         "budget": "1.00",
         **more,
     }
@@ -185,8 +189,7 @@ def _nodes_started(person: Newcomer, workspace: dict[str, Any], catalogue: str) 
 
     A second job of one shard for each slot has every one of them install what the example needs.
     """
-    few = {"nodes": _NODES, "limit": _NODES, "shards": {"number": _NODES}}
-    person.api.post("jobs/", _submission(catalogue, **few))
+    person.api.post("jobs/", _submission(catalogue, nodes=_NODES, limit=_NODES, shards={"number": _NODES}))
     path, began = f"workspaces/{workspace['id']}/", time.monotonic()
 
     def up(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -234,9 +237,9 @@ def _fetch(person: Newcomer, job: Done, path: Path, scenes: set[str]) -> int:
 
 
 def _contained(person: Newcomer, catalogue: str) -> list[Done]:
-    """The same in a container that the example's Dockerfile makes; nothing without a Docker engine."""
-    if not (path := engine_find()):
-        say("    | No Docker engine answers on this machine: left out.")
+    """The same in a container that the example's Dockerfile makes; nothing where instances have no Docker engine."""
+    if not (path := engine_of_instances()):
+        say("    | Instances have no Docker engine here: left out.")
         return []
     images_ensure(Engine(path))
     done = _job(person, catalogue, nodes=1, limit=8, shards={"number": 2}, container={"dockerfile": "Dockerfile"})
@@ -260,7 +263,8 @@ def _statement(person: Newcomer, jobs: list[Done]) -> None:
         say(f"    | {line['name']:<24} {line['quantity']:>12} {line['unit']:<10} ${line['cost']}")
     for line in found["deductions"]:
         say(f"    | less {line['name']:<19} {'':>23} ${line['amount']}")
-    say(f"    | {month}: ${found['used']} used, ${found['total']} to pay")
+    say(f"    | {month}: ${found['used']} used, ${found['total']} to pay; the start-up and idle time of instances and")
+    say("    | disks are added every five minutes")
     document = person.api.http.get(f"usage/{month}/pdf/").raise_for_status().content
     if not document.startswith(b"%PDF"):
         raise ScriptError("The statement's document is no PDF.")

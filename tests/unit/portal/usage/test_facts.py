@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import boto3
 import pytest
 from django.utils import timezone
 
 from portal.gateways.aws_compute import Machine, ended_at
 from portal.pipelines.models import Run
-from portal.usage.facts import account_observed
+from portal.usage.facts import account_observed, facts_observe
 from portal.usage.models import Span
 from portal.workspaces.models import Instance, Workspace
 from tests.unit.portal.pipelines.conftest import INSTANCE
@@ -91,3 +93,25 @@ def test_when_ec2_says_that_it_ended() -> None:
     assert ended_at("User initiated (2026-11-21 20:00:07 GMT)") == at
     assert ended_at("User initiated (2026-11-21 20:00:07 UTC)") == at
     assert ended_at("Client.InstanceInitiatedShutdown: Instance initiated shutdown") is None
+
+
+def test_what_ec2_itself_says(workspace: Workspace) -> None:
+    ec2 = boto3.client("ec2")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    tags: Any = [{"ResourceType": "instance", "Tags": [{"Key": "orca:workspace", "Value": workspace.pk}]}]
+    made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.large", TagSpecifications=tags)
+    ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.large")  # somebody else's
+    assert facts_observe() == 1
+    span = Span.objects.get(kind="instance")
+    assert (span.instance_id, span.size, span.ended_at) == (made["Instances"][0]["InstanceId"], "t3.large", None)
+    ec2.terminate_instances(InstanceIds=[span.instance_id])
+    facts_observe()
+    assert Span.objects.filter(ended_at=None).count() == 0
+
+
+def test_a_workspace_that_is_gone_is_looked_at_until_its_spans_have_ended(workspace: Workspace, now: datetime) -> None:
+    seen(workspace, "running", now, at=now)
+    Workspace.objects.update(state="destroyed")
+    assert facts_observe() == 1
+    assert Span.objects.filter(ended_at=None).count() == 0
+    assert facts_observe() == 0

@@ -15,7 +15,10 @@ pytestmark = pytest.mark.django_db
 LONG_AGO, THEN, NOW = (datetime(year, 1, 1, tzinfo=UTC) for year in (2019, 2025, 2026))
 
 
-def test_the_list_prices_that_orca_comes_with() -> None:
+@pytest.mark.parametrize("seeded", [True, False])
+def test_the_list_prices_that_orca_comes_with(seeded: bool) -> None:
+    if not seeded:
+        Price.objects.all().delete()
     rates = [prices.instance_rate("eu-central-1", f"t3.{s}", NOW) for s in ("small", "medium", "large", "xlarge")]
     assert rates == [6_667, 13_333, 26_667, 53_333]
     assert prices.storage_rate("eu-central-1", NOW) == 24_500_000

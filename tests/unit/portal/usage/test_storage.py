@@ -28,7 +28,7 @@ def _s3_measures(monkeypatch: pytest.MonkeyPatch) -> None:
 
     class Tomorrow(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
+        def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) + TOMORROW
 
     monkeypatch.setattr(bucket_metrics, "datetime", Tomorrow)

@@ -12,7 +12,9 @@ from agents.orca_agent.account import Account
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.orders import Container
 from agents.orca_agent.steps.container import Containers, create_body
-from agents.orca_agent.steps.container_image import Image, Site
+from agents.orca_agent.steps.container_image import Image, Images, Site
+from agents.orca_agent.steps.container_registry import Registry
+from agents.orca_agent.steps.engine import Engine
 from agents.orca_agent.steps.failure import StepFailed
 from agents.orca_agent.steps.process import Order
 
@@ -107,3 +109,37 @@ def test_an_engine_that_is_being_installed_is_waited_for(tmp_path: Path) -> None
         )
     assert raised.value.reason == "container_unavailable"
     assert "being installed" in said[0]
+
+
+def test_the_registry_is_known_when_the_settings_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "answers", lambda self: True)
+    monkeypatch.setattr(Engine, "containers", lambda self, label: [])
+    seen: list[object] = []
+    monkeypatch.setattr(Images, "find_or_make", lambda self, container, site: seen.append(self.registry))
+    layout = Layout(tmp_path)
+    layout.create()
+    containers = Containers(lambda: "/somewhere", layout)
+    containers.clean_up()
+    containers.registry = Registry("here/orca-x", lambda: ("AWS", "secret"))
+    containers.prepare(Container(image="orca/python"), site([], lambda: None))
+    assert seen == [containers.registry]
+
+
+def test_what_an_earlier_agent_has_left_is_removed_and_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, removed = list[str](), list[str]()
+    monkeypatch.setattr(Engine, "answers", lambda self: True)
+
+    def left(self: Engine, label: str) -> list[str]:
+        asked.append(label)
+        return ["left"]
+
+    monkeypatch.setattr(Engine, "containers", left)
+    monkeypatch.setattr(Engine, "remove", lambda self, container: removed.append(container))
+    layout = Layout(tmp_path)
+    layout.create()
+    Containers(lambda: "/somewhere", layout).clean_up()
+    Containers(lambda: "/somewhere", layout).clean_up()
+    assert removed == ["left", "left"]
+    assert asked[0] == asked[1] == f"orca.owner={layout.owner.read_text()}"

@@ -13,7 +13,7 @@ import pytest
 from agents.orca_agent.orders import Container
 from agents.orca_agent.steps import container_build
 from agents.orca_agent.steps.container_build import Built, Job
-from agents.orca_agent.steps.container_image import Image, Images, Site, base_images, build_key, uses_context
+from agents.orca_agent.steps.container_image import Image, Images, Site, build_key
 from agents.orca_agent.steps.engine import EngineError
 from agents.orca_agent.steps.failure import StepFailed
 
@@ -67,31 +67,6 @@ def bundle(folder: Path, dockerfile: str, **files: str) -> Path:
 def images(shelf: Shelf) -> Images:
     engine: Any = shelf
     return Images(engine)
-
-
-@pytest.mark.parametrize(
-    ("dockerfile", "bases"),
-    [
-        ("FROM a\n", ["a"]),
-        ("from a:1 as x\nFROM b@sha256:0\nFROM x\nFROM scratch\n", ["a:1", "b@sha256:0"]),
-        (
-            "FROM --platform=linux/amd64 a AS one\nCOPY --from=one /x /\nCOPY --from=c:2 /x /\nCOPY --from=0 /x /",
-            ["a", "c:2"],
-        ),
-        ("ARG V=1\nFROM a:$V\n", []),
-        ("# FROM no\nRUN echo FROM no\n", []),
-        ("FROM \\\n  a\n", ["a"]),
-    ],
-)
-def test_base_images_are_found(dockerfile: str, bases: list[str]) -> None:
-    assert base_images(dockerfile) == bases
-
-
-def test_files_count_where_they_are_copied() -> None:
-    assert uses_context("FROM a\nCOPY . /x\n")
-    assert uses_context("FROM a\n  add x /x\n")
-    assert uses_context("FROM a\nONBUILD COPY x /x\n")
-    assert not uses_context("FROM a\nRUN copy it\n# COPY . /\n")
 
 
 def test_the_key_changes_with_whatever_changes_the_image() -> None:

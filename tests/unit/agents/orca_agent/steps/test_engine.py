@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -25,13 +26,23 @@ def answering(folder: Path, *answers: bytes) -> Iterator[tuple[Engine, list[byte
             for answer in answers:
                 connection, _ = server.accept()
                 with connection:
-                    asked.append(connection.recv(65_536))
+                    asked.append(request_of(connection))
                     connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()
         yield Engine(str(folder / "s")), asked
         thread.join(5)
+
+
+def request_of(connection: socket.socket) -> bytes:
+    """All of a request: who answers earlier and leaves breaks the other's pipe."""
+    request = connection.recv(65_536)
+    length = re.search(rb"content-length: (\d+)", request, re.IGNORECASE)
+    whole = request.index(b"\r\n\r\n") + 4 + (int(length.group(1)) if length else 0)
+    while len(request) < whole:
+        request += connection.recv(65_536)
+    return request
 
 
 def answer(status: str, body: bytes, *headers: str) -> bytes:

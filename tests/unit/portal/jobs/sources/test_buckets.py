@@ -99,7 +99,6 @@ def test_the_role_never_serves_to_look_into_what_is_orcas_or_anothers(s3: Any, b
     for data in (
         {"kind": "bucket", "url": f"s3://{bucket}/"},
         {"kind": "stac", "url": f"s3://{bucket}/catalog.json"},
-        {"kind": "stac", "url": f"https://{bucket}.s3.eu-central-1.amazonaws.com/catalog.json"},
     ):
         with pytest.raises(Unfound, match="no bucket"):
             search(**data, requester_pays=True)
@@ -129,12 +128,9 @@ def test_a_bucket_that_is_not_there_is_told(s3: Any) -> None:
     ("url", "found"),
     [
         ("s3://a-bucket/x/y.tif", Place("a-bucket", "x/y.tif")),
-        ("https://a-bucket.s3.amazonaws.com/x/y%20z.tif", Place("a-bucket", "x/y z.tif")),
-        ("https://a-bucket.s3.us-west-2.amazonaws.com/x", Place("a-bucket", "x")),
-        ("https://s3.us-west-2.amazonaws.com/a-bucket/x/y", Place("a-bucket", "x/y")),
-        ("https://a-bucket.s3.amazonaws.com/x?X-Amz-Signature=1", None),
+        ("s3://a-bucket/x/y z.tif?a#b", Place("a-bucket", "x/y z.tif?a#b")),
+        ("s3://a-bucket", Place("a-bucket", "")),
         ("https://stac.example/catalog.json", None),
-        ("https://a-bucket.s3.amazonaws.com.evil.example/x", None),
     ],
 )
 def test_addresses_of_s3_are_known(url: str, found: Place | None) -> None:
@@ -149,13 +145,3 @@ def test_a_list_of_addresses() -> None:
     assert [item.id for item in found] == ["x.tif", "x-2.tif", "y"]
     assert json.loads(found[0].line())["assets"] == {"file": {"href": "https://a.example/1/x.tif?v=2"}}
     assert found[0].size is None
-
-
-def test_s3s_own_addresses_are_paid_for_like_others() -> None:
-    """Whoever pays must sign, which a plain address cannot."""
-    urls = ["https://open-data.s3.amazonaws.com/x%20y.tif", "https://a.example/x.tif"]
-    found = list(find(checked({"kind": "urls", "urls": urls, "requester_pays": True}), access=ACCESS))
-    assert [item.assets["file"].written() for item in found] == [
-        {"href": "s3://open-data/x y.tif", "requester_pays": True},
-        {"href": "https://a.example/x.tif"},
-    ]

@@ -64,11 +64,24 @@ def test_catalogues_below_another_collection_are_not_walked(site: Site) -> None:
     site.pages["/catalog.json"] = catalog("CBERS", [("child", f"{name}/collection.json") for name in cameras])
     for name in cameras:
         site.pages[f"/{name}/collection.json"] = collection(name, [("child", "1/catalog.json")])
-        site.pages[f"/{name}/1/catalog.json"] = catalog("1", [("item", f"{n}.json") for n in range(5)])
+        site.pages[f"/{name}/1/catalog.json"] = catalog("1", [("item", f"{n}.json") for n in range(5)], extent={})
         site.pages |= {f"/{name}/1/{n}.json": scene(f"{name}{n}", collection=name) for n in range(5)}
     found, _ = search(site, collections=["MUX"])
     assert names(found) == [f"MUX{n}" for n in range(5)]
     assert not [path for path in site.paths() if path.startswith("/AWFI/1/") and not path.endswith("catalog.json")]
+
+
+def test_catalogues_that_tell_an_extent_are_pruned_and_are_no_collections(site: Site) -> None:
+    far = {"spatial": {"bbox": [[100, 0, 110, 10]]}}
+    site.pages |= {
+        "/catalog.json": catalog("root", [("child", "far.json"), ("item", "one.json")]),
+        "/far.json": catalog("far", [("item", "two.json")], extent=far),
+        "/one.json": scene("one"),
+        "/two.json": scene("two", at=(105, 5)),
+    }
+    found, report = search(site, bbox=[0, 0, 5, 5])
+    assert (names(found), report.pruned, report.collections) == (["one"], 1, [])
+    assert "/two.json" not in site.paths()
 
 
 def test_properties(site: Site) -> None:

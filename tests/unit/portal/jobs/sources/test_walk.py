@@ -166,6 +166,20 @@ def test_wanted_assets_by_name_and_by_role(site: Site) -> None:
     assert "bare.json: It has none of the assets" in report.warnings[0]
 
 
+def test_roles_are_guessed_where_none_are_told(site: Site) -> None:
+    """As in the catalogue of CBERS-4, whose assets have a name and a type only."""
+    assets = {
+        "thumbnail": {"href": "https://meta.example/1.jpg", "type": "image/jpeg"},
+        "metadata": {"href": "s3://cbers-pds/1.xml", "type": "text/xml"},
+        "B5": {"href": "s3://cbers-pds/1_5.tif", "type": "image/tiff; application=geotiff"},
+    }
+    site.pages |= {"/catalog.json": catalog("root", [("item", "one.json")]), "/one.json": scene("one", assets=assets)}
+    for role, name in {"thumbnail": "thumbnail", "metadata": "metadata", "data": "B5"}.items():
+        assert list(search(site, assets=[role])[0][0].assets) == [name]
+    paid = search(site, requester_pays=True)[0][0].assets
+    assert [name for name, asset in paid.items() if asset.requester_pays] == ["metadata", "B5"]
+
+
 def test_a_walk_does_not_read_all_of_a_catalogue_for_its_first_items(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
