@@ -322,7 +322,7 @@ CELERY_BEAT_SCHEDULE = {
         ("jobs", "portal.jobs.tasks.jobs_sweep", 10),
         ("jobs-expire", "portal.jobs.tasks.outputs_expire", 3_600),
         ("records", "portal.pipelines.tasks.records_forget", 3_600),
-        ("usage-facts", "portal.usage.tasks.facts_observe", 60),
+        ("usage-facts", "portal.usage.tasks.facts_observe", 30),
         ("usage-settle", "portal.usage.tasks.spans_settle", 300),
         ("usage-storage", "portal.usage.tasks.storage_measure", 3_600),
         ("housekeeping", "portal.core.tasks.housekeeping", 3_600),
