@@ -178,6 +178,7 @@ BUDGET_HARD = env.dollars("ORCA_BUDGET_HARD")
 BUDGET_SWEEP = env.number("ORCA_BUDGET_SWEEP", 60, least=5, most=3_600)
 MAX_WORKSPACES = env.number("ORCA_MAX_WORKSPACES", 3, least=0, most=10_000)
 QUOTA: dict[str, Any] = {
+    "nodes": env.number("ORCA_MAX_NODES", 8, least=1, most=100),
     "sizes": (),
     "volume_gb": 1_000,
     "step_seconds": env.number("ORCA_MAX_STEP_SECONDS", 604_800, least=3_600, most=604_800),
@@ -189,7 +190,7 @@ TRIAL = env.switch("ORCA_TRIAL", False)
 TRIAL_BUDGET = env.dollars("ORCA_TRIAL_BUDGET", "5")
 TRIAL_QUOTA: dict[str, Any] = {
     "workspaces": env.number("ORCA_TRIAL_WORKSPACES", 1, least=0, most=10_000),
-    "nodes": env.number("ORCA_TRIAL_NODES", 2, least=1, most=10_000),
+    "nodes": env.number("ORCA_TRIAL_NODES", 2, least=1, most=100),
     "sizes": tuple(env.words("ORCA_TRIAL_SIZES", ["t3.small", "t3.medium"])),
     "volume_gb": env.number("ORCA_TRIAL_VOLUME_GB", 50, least=8, most=1_000),
     "step_seconds": env.number("ORCA_TRIAL_STEP_SECONDS", 14_400, least=3_600, most=604_800),
@@ -321,7 +322,7 @@ CELERY_BEAT_SCHEDULE = {
         ("jobs", "portal.jobs.tasks.jobs_sweep", 10),
         ("jobs-expire", "portal.jobs.tasks.outputs_expire", 3_600),
         ("records", "portal.pipelines.tasks.records_forget", 3_600),
-        ("usage-facts", "portal.usage.tasks.facts_observe", 60),
+        ("usage-facts", "portal.usage.tasks.facts_observe", 30),
         ("usage-settle", "portal.usage.tasks.spans_settle", 300),
         ("usage-storage", "portal.usage.tasks.storage_measure", 3_600),
         ("housekeeping", "portal.core.tasks.housekeeping", 3_600),
@@ -338,7 +339,6 @@ TRIAL_CREDIT = env.decimal("ORCA_TRIAL_CREDIT", "0", most=1_000_000)
 TRIAL_DAYS = env.number("ORCA_TRIAL_DAYS", 30, least=1, most=3_650)
 
 # --- jobs ---------------------------------------------------------------------------------------------------------
-MAX_NODES = env.number("ORCA_MAX_NODES", 8, least=1, most=100)
 MAX_ITEMS = env.number("ORCA_MAX_ITEMS", 100_000, least=1, most=10_000_000)
 MAX_SHARDS = env.number("ORCA_MAX_SHARDS", 10_000, least=1, most=100_000)
 MAX_OPEN_JOBS = env.number("ORCA_MAX_OPEN_JOBS", 100, least=1, most=100_000)

@@ -30,4 +30,4 @@ def quota_of(user: User) -> Quota:
     """What this person may have."""
     if user.trial:
         return Quota(**settings.TRIAL_QUOTA)
-    return Quota(workspaces=settings.MAX_WORKSPACES, nodes=settings.MAX_NODES, **settings.QUOTA)
+    return Quota(workspaces=settings.MAX_WORKSPACES, **settings.QUOTA)

@@ -15,7 +15,6 @@ from django.conf import settings
 from portal.clouds.services import account_handle
 from portal.core.errors import CloudFault, Invalid
 from portal.gateways import aws_bulk
-from portal.gateways.aws_catalogue import Reach
 from portal.jobs import sources
 from portal.jobs.models import Job
 from portal.workspaces.models import Workspace
@@ -42,11 +41,9 @@ def data_checked(data: Mapping[str, Any]) -> dict[str, Any]:
     return sources.checked(data).normal()
 
 
-def access_of(workspace: Workspace, data: Mapping[str, Any]) -> sources.Access:
+def access_of(workspace: Workspace) -> sources.Access:
     """What a search for a job in this workspace may reach."""
-    pays = bool(data.get("requester_pays"))
-    reach = Reach(account_handle(workspace.cloud_account), workspace.bucket, requester_pays=pays)
-    return sources.Access(private=settings.DATA_PRIVATE_ADDRESSES, reach=reach)
+    return sources.access_of(account_handle(workspace.cloud_account), workspace.bucket)
 
 
 def items_found(job: Job, alive: Alive) -> Iterator[Item]:
@@ -60,9 +57,7 @@ def items_found(job: Job, alive: Alive) -> Iterator[Item]:
     data = job.definition["data"]
     deadline = time.monotonic() + settings.SEARCH_WITHIN
     try:
-        yield from sources.find(
-            sources.checked(data), access=access_of(job.workspace, data), check=alive, deadline=deadline
-        )
+        yield from sources.find(sources.checked(data), access=access_of(job.workspace), check=alive, deadline=deadline)
     except sources.Unfound as error:
         if error.retryable:
             raise CloudFault(error.message, code=error.code, hint=error.hint, retryable=True) from error

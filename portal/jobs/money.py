@@ -11,11 +11,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db.models import Avg, ExpressionWrapper, F, fields
 from django.utils import timezone
 
 from portal.core.errors import Invalid
-from portal.pipelines.models import OPEN, Run, ScriptVersion, State, Step
+from portal.pipelines.models import OPEN, Run, ScriptVersion, Step
 from portal.usage import bounds, estimates, ledger, prices, reservations
 from portal.usage import money as amounts
 from portal.workspaces.models import Workspace
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from portal.jobs.models import Job
 
 NANO = 1_000_000_000
-# Seconds of a shard where nothing like it has run yet.
-_GUESSED = 60.0
-_LOOKED_AT = 200
 
 
 def nano(dollars: str) -> int:
@@ -51,22 +47,14 @@ def estimated(
     version: ScriptVersion | None = None,
 ) -> tuple[int | None, int | None]:
     """What so many shards will probably cost, and can cost at most."""
-    seconds = min(_seconds_of(version), float(definition["limits"]["seconds"]))
+    took = estimates.likely_seconds(workspace=workspace, script=version.script_id if version else "")
+    seconds = min(took, float(definition["limits"]["seconds"]))
     found = estimates.estimate(workspace=workspace, shards=shards, seconds=seconds, nodes=nodes)
     tries = 1 + definition["retries"]["count"]
     most = shards * tries * attempt_most(workspace, definition) + _nodes_most(workspace, nodes)
     if definition["budget"] is not None:
         most = min(most, nano(definition["budget"]))
     return min(found.likely, most), most
-
-
-def _seconds_of(version: ScriptVersion | None) -> float:
-    """How long the last steps of a version that ended well have taken."""
-    done = Step.objects.filter(version=version, state=State.SUCCEEDED, started_at__isnull=False, origin=None)
-    ids = list(done.order_by("-created_at").values_list("pk", flat=True)[:_LOOKED_AT]) if version else []
-    took = ExpressionWrapper(F("finished_at") - F("started_at"), output_field=fields.DurationField())
-    average = Step.objects.filter(pk__in=ids).aggregate(average=Avg(took))["average"] if ids else None
-    return float(average.total_seconds()) if average is not None else _GUESSED
 
 
 def attempt_most(workspace: Workspace, definition: Mapping[str, Any]) -> int:

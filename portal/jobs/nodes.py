@@ -70,7 +70,7 @@ def nodes_sweep(*, workspace_id: str = "") -> int:
     if workspace_id:
         rows = rows.filter(pk=workspace_id)
     seen = 0
-    for workspace in rows.exclude(state=Workspace.State.DESTROYED).select_related("cloud_account").distinct():
+    for workspace in rows.exclude(state=Workspace.State.DESTROYED).select_related("cloud_account", "owner").distinct():
         if Job.objects.filter(workspace=workspace, phase=Phase.STARTING, run__state__in=OPEN).exists():
             nodes_wake(workspace=workspace)  # not for one that runs: then somebody has stopped it meanwhile
         nodes_set(workspace=workspace, count=wanted(workspace), busy=_busy(workspace))

@@ -54,7 +54,7 @@ def preview(*, owner: User, submission: Mapping[str, Any]) -> Preview:
         return _of_outputs(found, found.input_job)
     data = found.definition["data"]
     deadline = time.monotonic() + WITHIN
-    seen = sources.preview(sources.checked(data), access=finding.access_of(found.workspace, data), deadline=deadline)
+    seen = sources.preview(sources.checked(data), access=finding.access_of(found.workspace), deadline=deadline)
     warnings = list(seen.warnings)
     if seen.count > settings.MAX_ITEMS:
         warnings.insert(0, f"A job may have {settings.MAX_ITEMS:,} items.")

@@ -41,14 +41,15 @@ class Watch:
             return
         self._due = time.monotonic() + _BEAT
         still_ours(self._job)
-        if self._job.phase != Phase.GATHERING and not _wanted(self._job):
+        if self._job.phase != Phase.GATHERING and not is_wanted(self._job):
             raise Lost
         if self.found:
             Job.objects.filter(pk=self._job.pk).update(message=f"{self.found:,} items found so far.")
             publish([f"job:{self._job.pk}"])
 
 
-def _wanted(job: Job) -> bool:
+def is_wanted(job: Job) -> bool:
+    """Whether nobody has stopped it."""
     return Run.objects.filter(pk=job.run_id, state__in=OPEN, cancel_requested_at=None).exists()
 
 

@@ -23,10 +23,11 @@ from django.conf import settings
 from jsonschema import Draft202012Validator, ValidationError
 
 from portal.accounts.models import User
-from portal.accounts.quotas import quota_of
+from portal.accounts.quotas import Quota, quota_of
 from portal.core.errors import Invalid, NotFound
 from portal.jobs import finding, money
 from portal.jobs.models import Job
+from portal.pipelines.ceilings import seconds_require
 from portal.pipelines.models import Script, ScriptVersion
 from portal.pipelines.services import inputs_checked, secrets_require, workspace_require
 from portal.workspaces.models import Workspace
@@ -84,16 +85,20 @@ def _validator() -> Draft202012Validator:
 def submission_check(*, owner: User, submission: Mapping[str, Any]) -> Submission:
     """The submission with all defaults. Raises ``Invalid`` that names every wrong field, ``Conflict``."""
     fields = dict(_wrong(submission))
+    if "nodes" in fields:
+        fields["nodes"] = _nodes_said(quota_of(owner))
     if fields:
         raise _refused(fields)
     definition = _normal(submission)
     workspace = _workspace(owner, submission.get("workspace", ""), fields)
     version = _version(owner, submission, fields)
     input_job = _input_job(owner, definition["input_job"], fields)
-    _quota_check(owner, definition, fields)
+    quota = quota_of(owner)
+    if not 1 <= definition["nodes"] <= quota.nodes:
+        fields["nodes"] = _nodes_said(quota)
     _data_check(definition, fields)
     _container_check(definition["container"], version, fields)
-    _inputs_check(definition, workspace, fields)
+    _inputs_check(definition, workspace, quota, fields)
     if fields or workspace is None or version is None:
         raise _refused(fields)
     workspace_require(workspace)
@@ -126,8 +131,6 @@ def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
     elif error.validator == "type":
         kinds = [wanted] if isinstance(wanted, str) else wanted
         yield ".".join(place), f"This must be {'a single value' if len(kinds) > 1 else _KINDS[kinds[0]]}."
-    elif place == ["nodes"]:
-        yield "nodes", _nodes_said(settings.MAX_NODES)
     elif place == ["budget"]:
         yield "budget", "Dollars and cents, more than nothing: 1.50."
     else:
@@ -199,16 +202,8 @@ def _input_job(owner: User, job_id: str | None, fields: dict[str, str]) -> Job |
     return found
 
 
-def _nodes_said(most: int) -> str:
-    return f"From 1 to {most}: that is the quota of one person."
-
-
-def _quota_check(owner: User, definition: Definition, fields: dict[str, str]) -> None:
-    quota = quota_of(owner)
-    if not 1 <= definition["nodes"] <= quota.nodes:
-        fields["nodes"] = _nodes_said(quota.nodes)
-    if definition["limits"].get("seconds", 0) > quota.step_seconds:
-        fields["limits.seconds"] = f"At most {quota.step_seconds}: that is the quota of one person."
+def _nodes_said(quota: Quota) -> str:
+    return f"From 1 to {quota.nodes}: that is your quota."
 
 
 def _data_check(definition: Definition, fields: dict[str, str]) -> None:
@@ -240,11 +235,12 @@ def _container_check(
         fields["container.dockerfile"] = f"{version} has no file {container['dockerfile'][:200]}."
 
 
-def _inputs_check(definition: Definition, workspace: Workspace | None, fields: dict[str, str]) -> None:
+def _inputs_check(definition: Definition, workspace: Workspace | None, quota: Quota, fields: dict[str, str]) -> None:
     if not definition["name"].isprintable() or not definition["name"]:
         fields["name"] = "1 to 80 characters"
     try:
         definition |= inputs_checked(definition["arguments"], definition["environment"], definition["limits"])
+        seconds_require(quota, [definition["limits"]])
         if workspace is not None:
             secrets_require(workspace, definition["secrets"])
     except (Invalid, NotFound) as error:

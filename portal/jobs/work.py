@@ -14,6 +14,7 @@ from portal.jobs.models import Job, Phase
 from portal.jobs.phases import MOST_CLAIMS, WORK, WORKED_ON, Lost, claimed, let_go, phase_enter
 from portal.jobs.services import run_end_without_steps
 from portal.pipelines.models import OPEN, State, Step
+from portal.pipelines.progress import run_settle
 
 logger = logging.getLogger(__name__)
 _STEPS: dict[str, str] = {
@@ -32,6 +33,7 @@ def job_work(*, job_id: str) -> str:
         try:
             _worked(job)
         except Lost:
+            let_go(job)
             return "lost"
         except CloudFault as error:
             if error.retryable and job.claims < MOST_CLAIMS:
@@ -53,12 +55,22 @@ def job_work(*, job_id: str) -> str:
 def _worked(job: Job) -> None:
     if job.claims > MOST_CLAIMS:
         job_fail(job, _interrupted(job))
+    elif job.phase != Phase.GATHERING and not searching.is_wanted(job):
+        _given_up(job)
     elif job.phase == Phase.SEARCHING:
         searching.job_search(job)
     elif job.phase == Phase.SPLITTING:
         shards.job_split(job)
     else:
         gathering.job_gather(job)
+
+
+def _given_up(job: Job) -> None:
+    """Somebody has stopped the run while its steps were still to be made."""
+    with transaction.atomic():
+        if not run_end_without_steps(job.run, State.CANCELLED):
+            run_settle(run_id=job.run_id)
+        phase_enter(job, Phase.ENDED, among=[Phase.SEARCHING, Phase.SPLITTING], ended_at=timezone.now(), message="")
 
 
 def _interrupted(job: Job) -> OrcaError:

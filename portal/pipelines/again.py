@@ -44,6 +44,8 @@ def run_again(*, run: Run, by: User, via: str = Run.Via.PAGE) -> Run:
     if run.pipeline is not None:
         given = {"parameters": run.parameters, "version": run.pipeline_version, "due_at": run.due_at}
         return pipeline_run(pipeline=run.pipeline, by=by, via=via, again_of=run, **given)
+    if run.at_once is not None:
+        raise Conflict("This run is of a job.", code="of_a_job", hint="Submit the job again, or retry it.")
     step = run.steps.select_related("version__script").order_by("position").first()
     if step is None:
         raise Conflict("This run has no steps.", code="nothing_to_run")

@@ -59,9 +59,12 @@ def runs_settle(*, run_ids: Sequence[str]) -> None:
     if not run_ids:
         return
     runs_settling.send(sender=Run, run_ids=run_ids)
-    states = _counted(run_ids)
+    runs = [run for run in Run.objects.filter(pk__in=run_ids).only(*_OF_RUN) if not _goes_on(run)]
+    states = _counted([run.pk for run in runs]) if runs else {}
     topics: list[str] = []
-    for run in Run.objects.filter(pk__in=list(states)).only(*_OF_RUN):
+    for run in runs:
+        if run.pk not in states:
+            continue
         found = states[run.pk]
         stops = run.on_failure == Run.OnFailure.STOP and State.QUEUED in found and _ILL & found.keys()
         if (State.WAITING in found or stops) and _advanced(run):
@@ -77,6 +80,15 @@ def runs_settle(*, run_ids: Sequence[str]) -> None:
                 _next_begun(run)
     if topics:
         publish_on_commit(*topics)
+
+
+def _goes_on(run: Run) -> bool:
+    """Whether a job's run is running and stays so: known without counting thousands of shards."""
+    if run.at_once is None or run.state != State.RUNNING or run.on_failure == Run.OnFailure.STOP or is_spent(run):
+        return False
+    steps = Step.objects.filter(run=run)
+    at_work = steps.filter(state=State.RUNNING, superseded=False).exists()
+    return at_work and not steps.filter(state=State.WAITING).exists()
 
 
 def _counted(run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ from portal.pipelines import bundles
 from portal.pipelines.models import Pipeline, PipelineVersion, Run, Script, ScriptVersion, Step
 
 PREVIEW_BYTES = 64 * 1024
+STEPS_AT_HAND = 1_000
 
 
 def scripts_of(owner: User) -> QuerySet[Script]:
@@ -144,13 +145,12 @@ def _newer(runs: QuerySet[Run], mark: str) -> QuerySet[Run]:
 
 
 def run_get(*, owner: User, run_id: str) -> Run:
-    """One of a person's runs, its steps at hand. Raises ``NotFound``."""
-    steps = Step.objects.select_related("version__script").order_by("position")
+    """One of a person's runs, its first steps at hand. Raises ``NotFound``."""
     found = (
         runs_of(owner)
         .filter(pk=run_id)
         .select_related("script", "workspace__cloud_account")
-        .prefetch_related(Prefetch("steps", steps))
+        .prefetch_related(Prefetch("steps", _first_steps()))
         .first()
     )
     if found is None:
@@ -215,16 +215,22 @@ def run_require(*, owner: User, run_id: str) -> None:
 
 def with_steps(run: Run) -> Run:
     """A run that is in hand, its steps at hand too."""
-    prefetch_related_objects([run], Prefetch("steps", Step.objects.select_related("version").order_by("position")))
+    prefetch_related_objects([run], Prefetch("steps", _first_steps()))
     return run
+
+
+def _first_steps() -> QuerySet[Step]:
+    """The steps that are shown with a run: all of a pipeline's, not all shards of a job."""
+    return Step.objects.select_related("version__script").order_by("position")[:STEPS_AT_HAND]
 
 
 def step_get(*, run: Run, step_id: str) -> Step:
     """A step of a run. Raises ``NotFound``."""
-    for step in run.steps.all():
-        if step.pk == step_id:
-            return step
-    raise NotFound("There is no such step.")
+    around = ("run", "version__script", "workspace__cloud_account")
+    found = Step.objects.filter(run=run, pk=step_id).select_related(*around).first()
+    if found is None:
+        raise NotFound("There is no such step.")
+    return found
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Avg, ExpressionWrapper, F, fields
+from django.db.models import Avg, ExpressionWrapper, F, Sum, fields
 from django.utils import timezone
 
 from portal.usage import prices
-from portal.usage.models import Span
+from portal.usage.models import Kind, Span, UsageDay
 from portal.workspaces.models import Workspace
 
 # How long an instance takes from its launch to its first word where nothing is known yet, and at the most.
 START_UP = 90.0
+# How long a step takes of whose script nothing is known.
+UNKNOWN = 60.0
+REMEMBERED = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -25,19 +29,27 @@ class Estimate:
 
 
 def estimate(
-    *, workspace: Workspace, shards: int, seconds: float, nodes: int, most_seconds: float | None = None, tries: int = 1
+    *, workspace: Workspace, shards: int, seconds: float, nodes: int, most_of_shard: int | None = None
 ) -> Estimate:
     """For ``shards`` shards of so many ``seconds`` on ``nodes`` instances that are started for them.
 
-    ``most_seconds`` is the limit of a shard (unless given, ``seconds`` is), ``tries`` how often each may be tried. Each
-    takes one slot of an instance. Data out is not foreseen.
+    Each takes one slot of an instance; data out is not foreseen. ``most_of_shard`` is the most that one can cost, with
+    all of its tries (`bounds.most_of_step`); unless given, it is what so many seconds cost.
     """
     rate = prices.instance_rate(workspace.cloud_account.region, workspace.instance_type, timezone.now())
     slots = max(workspace.slots, 1)
     likely = _up(shards * seconds * rate / slots) + _up(nodes * start_up_seconds(workspace) * rate)
-    longest = seconds if most_seconds is None else most_seconds
-    most = shards * tries * _up(longest * rate / slots) + _up(nodes * settings.READY_WITHIN * rate)
+    dearest = _up(seconds * rate / slots) if most_of_shard is None else most_of_shard
+    most = shards * dearest + nodes * settings.READY_WITHIN * rate
     return Estimate(likely, max(likely, most))
+
+
+def likely_seconds(*, workspace: Workspace, script: str) -> float:
+    """How long an attempt at a step of this script took on average in the last weeks; `UNKNOWN` where none was."""
+    since = timezone.now().date() - REMEMBERED
+    days = UsageDay.objects.filter(owner=workspace.owner_id, day__gte=since, kind=Kind.COMPUTE, script=script)
+    sums = days.aggregate(ms=Sum("quantity"), count=Sum("records"))
+    return sums["ms"] * max(workspace.slots, 1) / sums["count"] / 1_000 if sums["count"] else UNKNOWN
 
 
 def start_up_seconds(workspace: Workspace) -> float:

@@ -1,7 +1,8 @@
 """What EC2 says of instances, written down as spans: what will be billed, from when to when.
 
-One look a minute at each account. EC2 tells when an instance was launched, and mostly when it was stopped; where it
-does not, the end is the moment at which it was seen to be over, or, after Orca was away, the last sign of life before.
+One look at each account every half minute. EC2 tells when an instance was launched, and mostly when it was stopped;
+where it does not, the end is the moment at which it was seen to be over, or, after Orca was away, the last sign of life
+before.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from portal.gateways import aws_compute
 from portal.gateways.aws_compute import Machine
 from portal.pipelines.models import Run
 from portal.usage.models import Span
+from portal.usage.settling import changes_settle
 from portal.workspaces.models import Instance, Workspace
 
 logger = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ AWAY = timedelta(minutes=5)
 
 
 def facts_observe() -> int:
-    """Look at every account with something in it; how many could be looked at."""
+    """Look at every account with something in it; how many could be looked at. What has changed is settled at once."""
     seen = 0
     used = Q(workspaces__in=Workspace.objects.exclude(state=Workspace.State.DESTROYED))
     used |= Q(workspaces__in=Span.objects.filter(ended_at=None).values("workspace"))
@@ -43,6 +45,7 @@ def facts_observe() -> int:
             continue
         account_observed(account=account, machines=machines, at=now)
         seen += 1
+    changes_settle()
     return seen
 
 

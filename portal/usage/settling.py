@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from portal.pipelines.models import State, Step
@@ -36,12 +36,22 @@ _ON_ITS_WAY = timedelta(minutes=10)
 
 def spans_settle(*, at: datetime | None = None) -> int:
     """Bring all spans that are not settled into the records, until now; how many there were."""
-    now = at or timezone.now()
-    open_spans = list(Span.objects.filter(settled=False).order_by("began_at").values_list("pk", flat=True))
-    for span_id in open_spans:
+    rows = Span.objects.filter(settled=False).order_by("began_at")
+    return _settle(list(rows.values_list("pk", flat=True)), at or timezone.now())
+
+
+def changes_settle() -> int:
+    """Settle at once what has become ready or has ended since it was last looked at; how many there were."""
+    ready = Q(settled_at=None) & (Q(ready_at__isnull=False) | Q(ended_at__isnull=False))
+    rows = Span.objects.filter(ready | Q(ended_at__gt=F("settled_at")), settled=False)
+    return _settle(list(rows.values_list("pk", flat=True)), timezone.now())
+
+
+def _settle(span_ids: list[str], now: datetime) -> int:
+    for span_id in span_ids:
         with transaction.atomic():
             span_settle(span=Span.objects.select_for_update().get(pk=span_id), at=now)
-    return len(open_spans)
+    return len(span_ids)
 
 
 def span_settle(*, span: Span, at: datetime) -> None:

@@ -13,7 +13,7 @@ from portal.core.errors import OrcaError
 from portal.jobs.selectors import jobs_of
 from portal.pipelines.selectors import script_names
 from portal.pipelines.services import LIMITS
-from portal.web.job_words import conditions, conditions_text, corners, lines, pairs, pairs_text, words
+from portal.web.job_words import conditions, conditions_text, corners, instant, lines, pairs, pairs_text, words
 from portal.web.states import WORKSPACE
 from portal.workspaces.models import Workspace
 from portal.workspaces.selectors import workspaces_of
@@ -418,7 +418,7 @@ def initial_of(definition: Mapping[str, Any]) -> dict[str, Any]:
         "assets": ", ".join(data.get("assets") or []),
         "limit": data.get("limit"),
         **dict(zip(CORNERS, corners(data.get("bbox") or []), strict=True)),
-        **{name: "" if text == ".." else text for name, text in zip(("since", "until"), time, strict=True)},
+        **{name: "" if text == ".." else instant(text) for name, text in zip(("since", "until"), time, strict=True)},
         "input_job": definition.get("input_job") or "",
         "nodes": definition.get("nodes", 1),
         "by": shards.get("by") or "count",

@@ -23,7 +23,7 @@ from portal.pipelines.selectors import OutputShown, outputs_of
 from portal.pipelines.services import LIMITS
 from portal.web.job_money import cost_of
 from portal.web.job_pictures import Cell, bar_svg, grid_svg, parts_of
-from portal.web.job_words import as_yaml
+from portal.web.job_words import as_yaml, instant
 from portal.web.live import Fragments
 
 PAGE = 25
@@ -263,6 +263,9 @@ def submission_of(job: Job) -> dict[str, Any]:
     }
     usual = {"keep_days": 30, "retries": {"count": 1, "backoff_seconds": 5.0, "exit_codes": []}}
     definition: dict[str, Any] = dict(job.definition)
+    data = definition.get("data") or {}
+    if data.get("time"):
+        definition["data"] = {**data, "time": [instant(text) for text in data["time"]]}
     asked = definition.get("shards") or {}
     definition["shards"] = {key: each for key, each in asked.items() if each not in (None, "count")}
     limits = definition.get("limits") or {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -99,15 +99,15 @@ def _value_text(value: Any) -> str:
     return json.dumps(value)
 
 
+def instant(text: str) -> str:
+    """The same instant as people write it: UTC as Z."""
+    return f"{text.removesuffix('+00:00')}Z" if text.endswith("+00:00") else text
+
+
 def corners(bbox: Sequence[Any]) -> tuple[Any, ...]:
     """West, south, east and north of a box in either of its ways to be written; empty texts where there is none."""
     flat = [part for corner in bbox for part in corner] if bbox and isinstance(bbox[0], Sequence) else list(bbox)
     return tuple(flat) if len(flat) == 4 else ("", "", "", "")
-
-
-def numbered(items: Iterable[Any], most: int) -> list[Any]:
-    """The first of them."""
-    return [item for _, item in zip(range(most), items, strict=False)]
 
 
 class _Dumper(yaml.SafeDumper):

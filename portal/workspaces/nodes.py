@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.core.audit import audit
-from portal.core.errors import Conflict, LimitReached
+from portal.core.errors import OrcaError
 from portal.workspaces.control import control_changed
 from portal.workspaces.events import instances_wanted
 from portal.workspaces.models import Instance, TerraformRun, Workspace
@@ -41,13 +41,17 @@ def nodes_set(*, workspace: Workspace, count: int, busy: frozenset[str] = frozen
     if workspace.nodes_leaving:
         Workspace.objects.filter(pk=workspace.pk).update(nodes_leaving=[])
         control_changed([workspace.pk])
-    if count == workspace.node_count and _there(workspace) == workspace.instance_count + count:
+    if count == workspace.node_count and _all_there(workspace):
         return True
     return _applied(workspace, count)
 
 
-def _there(workspace: Workspace) -> int:
-    return len(workspace.outputs.get("instance_ids", []))
+def _all_there(workspace: Workspace) -> bool:
+    """Whether Terraform has made as many as are wanted, and none of them was terminated since."""
+    ids = workspace.outputs.get("instance_ids", [])
+    wanted = workspace.instance_count + workspace.node_count
+    gone = workspace.instances.filter(instance_id__in=ids, state=Instance.State.TERMINATED)
+    return len(ids) == wanted and not (workspace.node_count and gone.exists())
 
 
 def nodes_wake(*, workspace: Workspace) -> None:
@@ -56,7 +60,7 @@ def nodes_wake(*, workspace: Workspace) -> None:
         return
     try:
         workspace_start(workspace=workspace)
-    except (Conflict, LimitReached) as error:
+    except OrcaError as error:
         logger.info("%s is not started yet: %s", workspace.pk, error.message)
 
 
@@ -73,7 +77,7 @@ def _applied(workspace: Workspace, count: int, **fields: Any) -> bool:
                 instances_wanted.send(sender=Workspace, workspace=workspace)
             audit("workspace.nodes", workspace, by=None, before=workspace.node_count, after=count)
             terraform_run_request(workspace=workspace, operation=TerraformRun.Operation.APPLY, by=None)
-    except (Conflict, LimitReached) as error:
+    except OrcaError as error:
         logger.info("%s does not get %d nodes yet: %s", workspace.pk, count, error.message)
     return False
 

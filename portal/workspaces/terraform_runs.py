@@ -182,7 +182,12 @@ def _after_success(run: TerraformRun, workspace: Workspace) -> None:
     keeps_data = run.operation == _Operation.DESTROY
     _state_enter(workspace, Workspace.State.DESTROYED, "")
     Workspace.objects.filter(pk=workspace.pk).update(
-        data_kept=keeps_data, outputs={}, ready_at=None, claimed_name=workspace.name if keeps_data else None
+        data_kept=keeps_data,
+        outputs={},
+        node_count=0,
+        nodes_leaving=[],
+        ready_at=None,
+        claimed_name=workspace.name if keeps_data else None,
     )
     workspace.instances.update(state=Instance.State.TERMINATED, running=[])
     workspace_gone.send(Workspace, workspace=workspace)

@@ -33,6 +33,11 @@ def engine_find() -> str:
     return path if path and Engine(path).answers() else ""
 
 
+def engine_of_instances() -> str:
+    """The same where instances of the embedded cloud can use it, which takes root and a sandbox; else ""."""
+    return engine_find() if os.geteuid() == 0 and shutil.which("bwrap") else ""
+
+
 @contextmanager
 def engine() -> Iterator[str]:
     """The socket of an engine that lives as long as the context.

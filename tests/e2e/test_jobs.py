@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import secrets
 import time
 import zipfile
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 
@@ -17,6 +17,8 @@ from tests.fixtures.cloud import wait_until
 
 pytestmark = pytest.mark.cloud
 
+# How many items there are.
+COUNT = 24
 # Writes what it was given, one file for each item.
 WORK = """import json, os, pathlib, sys, time
 top, out = pathlib.Path(os.environ["ORCA_INPUT"]), pathlib.Path(os.environ["ORCA_OUTPUT"])
@@ -42,9 +44,9 @@ def lab(orca: Orca) -> Lab:
 
 @pytest.fixture(scope="module")
 def items(lab: Lab) -> str:
-    """A prefix in the workspace's bucket with twelve small files."""
+    """A prefix in the workspace's bucket with some small files."""
     prefix = f"scenes-{secrets.token_hex(3)}/"
-    for number in range(12):
+    for number in range(COUNT):
         text = f"scene {number}"
         about = {"path": f"{prefix}s{number}.txt", "size": len(text)}
         link = lab.person.post(f"workspaces/{lab.workspace}/files/uploads/", about)
@@ -56,34 +58,49 @@ def ended(lab: Lab, job: str, seconds: float = 400) -> Any:
     return lab.person.until(f"jobs/{job}/", lambda found: found["phase"] == "ended", seconds=seconds)
 
 
-def test_a_job_over_two_nodes(lab: Lab, items: str) -> None:
+def submitted(lab: Lab, items: str, **given: Any) -> Any:
     script = lab.script(WORK)
-    job = lab.person.post(
-        "jobs/",
-        {
-            "name": "upper",
-            "script": script,
-            "arguments": ["3"],
-            "data": {"kind": "bucket", "prefix": items},
-            "nodes": 2,
-            "shards": {"most_items": 1},
-        },
+    data = {"kind": "bucket", "prefix": items}
+    return lab.person.post(
+        "jobs/", {"name": "upper", "script": script, "data": data, "shards": {"most_items": 1}, **given}
     )
-    began = time.monotonic()
-    found = ended(lab, job["id"])
-    print(json.dumps({**found, "took": time.monotonic() - began}, indent=1))
-    assert (found["state"], found["shards"], found["items"]) == ("succeeded", 12, 12)
-    archive = httpx.get(lab.person.get(f"jobs/{job['id']}/archive/")["url"]).content
-    files = zipfile.ZipFile(io.BytesIO(archive))
-    assert sorted(files.namelist()) == sorted(f"s{number}.txt.out" for number in range(12))
-    assert files.read("s7.txt.out") == b"SCENE 7"
-    index = httpx.get(lab.person.get(f"jobs/{job['id']}/outputs/")["url"]).json()
-    assert index["items"]["s7.txt"] == ["s7.txt.out"]
-    shards = lab.person.get(f"jobs/{job['id']}/shards/")["results"]
-    print({shard["instance_id"] for shard in shards})
-    wait_until(lambda: _up(lab) == 1, 300)
 
 
-def _up(lab: Lab) -> int:
+def up(lab: Lab) -> set[str]:
     found = lab.person.get(f"workspaces/{lab.workspace}/")
-    return sum(instance["state"] == "running" for instance in found["instances"])
+    return {instance["instance_id"] for instance in found["instances"] if instance["state"] == "running"}
+
+
+def test_from_the_items_to_the_archive(lab: Lab, items: str) -> None:
+    job = submitted(lab, items, arguments=["0.2"], nodes=1)
+    found = ended(lab, job["id"])
+    assert (found["state"], found["shards"], found["items"]) == ("succeeded", COUNT, COUNT)
+    archive = httpx.get(lab.person.get(f"jobs/{job['id']}/archive/")["url"], trust_env=False).content
+    files = zipfile.ZipFile(io.BytesIO(archive))
+    assert sorted(files.namelist()) == sorted(f"s{number}.txt.out" for number in range(COUNT))
+    assert files.read("s7.txt.out") == b"SCENE 7"
+    index = httpx.get(lab.person.get(f"jobs/{job['id']}/outputs/")["url"], trust_env=False).json()
+    assert index["items"]["s7.txt"] == ["s7.txt.out"]
+
+
+def test_a_node_is_made_dies_in_the_middle_and_nothing_is_lost(orca: Orca, lab: Lab, items: str) -> None:
+    (first,) = up(lab)
+    job = submitted(lab, items, arguments=["9"], nodes=2)
+    began = time.monotonic()
+
+    def at_work() -> str:
+        shards = lab.person.get(f"jobs/{job['id']}/shards/", state="running")["results"]
+        return next((shard["instance_id"] for shard in shards if shard["instance_id"] not in {first, ""}), "")
+
+    second = wait_until(at_work, 240, "a shard on the second node")
+    joined = time.monotonic()
+    keys = {name.lower(): value for name, value in orca.environment().items() if "KEY" in name}
+    ec2 = boto3.client("ec2", region_name="eu-central-1", endpoint_url=orca.cloud_url, **keys)
+    ec2.terminate_instances(InstanceIds=[second])
+    found = ended(lab, job["id"], 600)
+    shards = lab.person.get(f"jobs/{job['id']}/shards/", page_size=200)["results"]
+    taken_over = [shard for shard in shards if shard["attempt"] > 1 or len(shard["tries"])]
+    print(f"node at work after {joined - began:.0f} s, job ended {time.monotonic() - joined:.0f} s after it was killed")
+    print(f"handed out again: {[(shard['name'], shard['attempt'], shard['seconds']) for shard in taken_over]}")
+    assert (found["state"], found["progress"]["succeeded"]) == ("succeeded", COUNT)
+    wait_until(lambda: up(lab) == {first}, 300, "the nodes are gone")

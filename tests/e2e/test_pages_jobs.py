@@ -40,9 +40,9 @@ def test_a_job_is_described_looked_at_and_done(page_of_owner: Page, lab: Lab, tm
         page.goto("/jobs/new/")
         page.get_by_label("Name", exact=True).fill(name)
         page.get_by_label("Script", exact=True).select_option(label=name)
-        page.get_by_label("Catalogue").fill(f"{site.url}/{made.root}")
-        page.get_by_label("Assets").fill("thumbnail")
-        page.get_by_label("Nodes").fill("1")
+        page.get_by_role("textbox", name="Catalogue").fill(f"{site.url}/{made.root}")
+        page.get_by_role("textbox", name="Assets").fill("thumbnail")
+        page.get_by_label("Nodes", exact=True).fill("1")
 
         box_drawn(page)
         page.get_by_role("button", name="Look for the data").click()

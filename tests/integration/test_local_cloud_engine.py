@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from agents.local_cloud.instances.engine import EngineDoor
+from agents.local_cloud.instances.engine_rules import Folders
 from agents.orca_agent import build
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.orders import Container
 from agents.orca_agent.protocol import Desired, Limits
+from agents.orca_agent.steps.container_image import Images, Site
 from agents.orca_agent.steps.engine import Engine
 
 if TYPE_CHECKING:
@@ -256,3 +259,28 @@ def test_an_agent_on_an_instance_builds_and_runs_containers(cloud_with_engine: C
     finally:
         events.stop()
         thread.join()
+
+
+def test_instances_that_build_the_same_at_once_get_the_same_image(docker_socket: str, tmp_path: Path) -> None:
+    doors = [EngineDoor(f"i-{name}", docker_socket, tmp_path / name, Folders({})) for name in ("one", "two", "three")]
+    found: list[str] = []
+
+    def make(name: str) -> None:
+        folder = tmp_path / f"bundle-{name}"
+        folder.mkdir()
+        (folder / "Dockerfile").write_text(f"FROM orca/shell\nRUN sleep 2; echo {tmp_path} > /made\n")
+        engine = Engine(str(tmp_path / name / "docker.sock"))
+        assert engine.answers()
+        site = Site(folder, 512, lambda text: None, lambda stream, data: None, lambda: None)
+        found.append(Images(engine).find_or_make(Container(dockerfile="Dockerfile"), site).id)
+
+    try:
+        threads = [threading.Thread(target=make, args=(name,)) for name in ("one", "two", "three")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        for door in doors:
+            door.close()
+    assert (len(found), len(set(found))) == (3, 1)

@@ -33,6 +33,9 @@ UNSIGNED_ACTIONS = {"AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"}
 #: Always allowed, even against an explicit Deny (STS reference).
 ALWAYS_ALLOWED = {"sts:GetCallerIdentity"}
 
+#: Services that sign by another name than policies call them (Service Authorization Reference).
+NAMES_IN_POLICIES = {"monitoring": "cloudwatch"}
+
 #: Decided where they are carried out, because more than one policy speaks.
 DECIDED_ELSEWHERE = {"sts:AssumeRole"}
 
@@ -171,7 +174,7 @@ def _authorize_parsed(response: Any, iam_request_cls: type, resource: str = "*")
         if name in UNSIGNED_ACTIONS or response.headers.get("X-Amz-Target") in response.PUBLIC_OPERATIONS:
             return
         raise Fault("MissingAuthenticationToken", "The request must be signed with a valid access key.")
-    action = f"{call.service}:{name}"
+    action = f"{NAMES_IN_POLICIES.get(call.service, call.service)}:{name}"
     if action in ALWAYS_ALLOWED or action in DECIDED_ELSEWHERE:
         return
     target = resource_of(call.service, name, response, fallback=resource)

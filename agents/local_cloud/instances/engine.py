@@ -28,6 +28,7 @@ SOCKET = "docker.sock"
 BLOCK = 1 << 18
 MAX_BODY = 1 << 20
 TIMEOUT = 60.0
+WAIT = 0.5
 _NAMES = ("ORCA_DOCKER_HOST", "DOCKER_HOST")
 _USUAL = "/var/run/docker.sock"
 _ALONE = {"connection", "content-length", "host", "keep-alive", "transfer-encoding", "upgrade"}
@@ -175,6 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError, http.client.HTTPException):
             if call.kind == "attach":
                 self._join(target)
+            elif call.kind == "build":
+                self._build(query["t"], target, body)
             else:
                 self._forward(target, body, long=call.kind in ("build", "pull"))
 
@@ -215,7 +218,40 @@ class _Handler(BaseHTTPRequestHandler):
             left -= len(block)
             yield block
 
-    def _forward(self, target: str, body: bytes | Iterator[bytes] | None, *, long: bool) -> None:
+    def _build(self, tag: str, target: str, body: bytes | Iterator[bytes] | None) -> None:
+        """One build of a tag at a time, whose ever it is: the next finds every layer there, and gets the same image."""
+        with _turns.lock:
+            turn = _turns.of_tag.setdefault(tag, threading.Lock())
+        if turn.acquire(blocking=False):
+            try:
+                self._forward(target, body, long=True)
+            finally:
+                turn.release()
+            return
+        self._begin(200, {"Content-Type": "application/json"})
+        self._tell(stream="Another instance builds the same image: waiting for that.\n")
+        while not turn.acquire(timeout=WAIT):
+            if _has_gone(self.connection):
+                return
+        try:
+            self._forward(target, body, long=True, begun=True)
+        finally:
+            turn.release()
+
+    def _begin(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in _ALONE:
+                self.send_header(name, value)
+        self.send_header("Connection", "close")
+        self.end_headers()
+
+    def _tell(self, **said: str) -> None:
+        """A line as the engine writes them during a build."""
+        self.wfile.write(json.dumps(said).encode() + b"\n")
+
+    def _forward(self, target: str, body: bytes | Iterator[bytes] | None, *, long: bool, begun: bool = False) -> None:
+        """``long``: when the one who asks goes, the engine is told. ``begun``: the answer has been begun already."""
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _ALONE}
         if body is not None:
             headers["Content-Length"] = str(len(body) if isinstance(body, bytes) else self._length())
@@ -224,12 +260,10 @@ class _Handler(BaseHTTPRequestHandler):
             if long:
                 threading.Thread(target=_hang_up_with, args=(self.connection, engine.sock), daemon=True).start()
             answer = engine.getresponse()
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in _ALONE:
-                    self.send_header(name, value)
-            self.send_header("Connection", "close")
-            self.end_headers()
+            if not begun:
+                self._begin(answer.status, dict(answer.getheaders()))
+            elif answer.status >= 400:
+                self._tell(error=str(json.loads(answer.read())["message"]))
             while block := answer.read1(BLOCK):
                 self.wfile.write(block)
         with contextlib.suppress(OSError):
@@ -258,6 +292,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
+
+
+class _Turns:
+    """Who builds what, of all instances."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.of_tag: dict[str, threading.Lock] = {}
+
+
+_turns = _Turns()
+
+
+def _has_gone(asking: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(asking, select.POLLRDHUP | select.POLLHUP)
+    return bool(poll.poll(0))
 
 
 def _hang_up_with(asking: socket.socket, engine: socket.socket) -> None:

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Final, Optional, Set, Tuple
+from typing import IO, Any, Callable, Dict, Final, Optional, Set, Tuple
 
 from agents.orca_agent.events import Reason
 from agents.orca_agent.orders import Container
@@ -164,26 +164,29 @@ class Images:
             digest = container_build.write_context(site.folder, container.dockerfile, context, whole=whole)
             ids = {name: str(found["Id"]) for name, found in bases.items()}
             key = build_key(text, digest, ids, network=container.network)
-            tag = f"{REPOSITORY}:{key}"
-            found = self._engine.image(tag)
+            found = self._engine.image(f"{REPOSITORY}:{key}")
+            return found or self._build_once(key, container, context, site)
+
+    def _build_once(self, key: str, container: Container, context: IO[bytes], site: Site) -> Dict[str, Any]:
+        tag = f"{REPOSITORY}:{key}"
+        with self._alone(tag, site):
+            found = self._engine.image(tag) or self._pushed(key, site, tag)
             if found is not None:
                 return found
-            with self._alone(tag, site):
-                found = self._engine.image(tag) or self._pushed(key, site, tag)
-                if found is not None:
-                    return found
-                context.seek(0)
-                free = shutil.disk_usage(site.folder).free // MB - DISK_RESERVE_MB
-                disk = min(Job.disk_mb, max(DISK_RESERVE_MB // 8, free))
-                job = Job(tag, container.dockerfile, context, site.memory_mb, network=container.network, disk_mb=disk)
-                self._build(job, site)
-                self._make_room()
+            context.seek(0)
+            free = shutil.disk_usage(site.folder).free // MB - DISK_RESERVE_MB
+            disk = min(Job.disk_mb, max(DISK_RESERVE_MB // 8, free))
+            job = Job(tag, container.dockerfile, context, site.memory_mb, network=container.network, disk_mb=disk)
+            self._build(job, site)
+            self._make_room()
         found = self._engine.image(tag)
         if found is None:
             raise StepFailed(Reason.BUILD_FAILED, "The image that was built is gone again.")
         if self.registry is not None:
             for name in (key, digest_key(str(found["Id"]))):
                 self.registry.push(self._engine, tag, name, site.check)
+            # Of two instances that have built it at once, the first to push it has made it for both.
+            found = self._pushed(key, site, tag) or found
         return found
 
     def _pushed(self, key: str, site: Site, tag: str = "") -> Optional[Dict[str, Any]]:

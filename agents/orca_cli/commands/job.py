@@ -326,7 +326,8 @@ def items(
     kind = "outputs" if outputs else "items"
     route = f"jobs/{found['id']}/{kind}/"
     if to is not None:
-        path = _fetched(session, route, to, f"{_plain(found['name'])}-{kind}.jsonl")
+        file = "index.json" if outputs else "items.jsonl"
+        path = _fetched(session, route, to, f"{_plain(found['name'])}-{file}")
         session.out.result({"job": found["id"], "path": str(path)}, str(path))
         return
     if session.out.as_json:

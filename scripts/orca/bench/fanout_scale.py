@@ -24,6 +24,7 @@ def scaled(report: Report, lab: Lab, *, most: int, each: int, seconds: float, ro
     nodes = 1
     while nodes <= most:
         report.add(f"nodes_{nodes}_start_s", [_started(lab, script, nodes)], "s")
+        _turn(lab, script, nodes=nodes, shards=2 * nodes, seconds=seconds)  # instances that are new warm up
         runs = [_turn(lab, script, nodes=nodes, shards=shards, seconds=seconds) for _ in range(rounds)]
         found = report.add(f"nodes_{nodes}_s", [run.seconds for run in runs], "s")
         took[nodes] = found.median

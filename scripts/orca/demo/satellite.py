@@ -25,7 +25,7 @@ from scripts.orca.demo.newcomer import Newcomer, arrived, terraform_await, works
 from scripts.orca.demo.scenes import catalogue_make
 from scripts.orca.demo.site import served
 from scripts.orca.demo.stages import Walk
-from scripts.orca.engine import engine_find
+from scripts.orca.engine import engine_of_instances
 from scripts.orca.images import images_ensure
 from scripts.orca.paths import ROOT
 
@@ -128,6 +128,7 @@ def _submission(catalogue: str, *, nodes: int, limit: int = 10_000, **more: Any)
         },
         "shards": {"by": "count", "number": _SHARDS},
         "nodes": nodes,
+        "limits": {"seconds": 600, "output_mb": 50},
         "budget": "1.00",
         **more,
     }
@@ -236,9 +237,9 @@ def _fetch(person: Newcomer, job: Done, path: Path, scenes: set[str]) -> int:
 
 
 def _contained(person: Newcomer, catalogue: str) -> list[Done]:
-    """The same in a container that the example's Dockerfile makes; nothing without a Docker engine."""
-    if not (path := engine_find()):
-        say("    | No Docker engine answers on this machine: left out.")
+    """The same in a container that the example's Dockerfile makes; nothing where instances have no Docker engine."""
+    if not (path := engine_of_instances()):
+        say("    | Instances have no Docker engine here: left out.")
         return []
     images_ensure(Engine(path))
     done = _job(person, catalogue, nodes=1, limit=8, shards={"number": 2}, container={"dockerfile": "Dockerfile"})
@@ -262,7 +263,8 @@ def _statement(person: Newcomer, jobs: list[Done]) -> None:
         say(f"    | {line['name']:<24} {line['quantity']:>12} {line['unit']:<10} ${line['cost']}")
     for line in found["deductions"]:
         say(f"    | less {line['name']:<19} {'':>23} ${line['amount']}")
-    say(f"    | {month}: ${found['used']} used, ${found['total']} to pay")
+    say(f"    | {month}: ${found['used']} used, ${found['total']} to pay; the start-up and idle time of instances and")
+    say("    | disks are added every five minutes")
     document = person.api.http.get(f"usage/{month}/pdf/").raise_for_status().content
     if not document.startswith(b"%PDF"):
         raise ScriptError("The statement's document is no PDF.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scripts.orca.paths import ROOT
 
-_READERS = {"text", "number", "switch", "words", "rate", "database"}
+_READERS = {"text", "number", "decimal", "switch", "words", "rate", "database"}
 # Read by the scripts, boto3 or Terraform rather than through portal.env.
 _ELSEWHERE = {
     "ORCA_HOME",

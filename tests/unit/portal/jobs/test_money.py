@@ -80,7 +80,7 @@ def test_its_end_settles_it_and_a_retry_has_what_is_left(
 ) -> None:
     workspace.instances.update(slots=10, instance_type=workspace.instance_type)
     budget_update(user=owner, by=operator, hard=DOLLAR)
-    job = split(budget="0.50", limits=LIMITS)
+    job = split(budget="0.50", limits=LIMITS, retries={"count": 0})
     for step in Step.objects.filter(run=job.run_id):
         shard_end(agent, step, "failed", exit_code=1)
     cost = sum(UsageRecord.objects.values_list("nano", flat=True))

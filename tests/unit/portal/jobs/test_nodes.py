@@ -86,7 +86,7 @@ def test_what_is_there_already_is_enough(split: Make, workspace: Workspace) -> N
 def test_the_quota_holds_for_all_workspaces_of_a_person(
     split: Make, workspace: Workspace, owner: User, settings: Settings
 ) -> None:
-    settings.MAX_NODES = 4
+    settings.QUOTA = {**settings.QUOTA, "nodes": 4}
     other = ready_workspace(owner, workspace.cloud_account, name="other")
     Workspace.objects.filter(pk=other.pk).update(node_count=2)
     split(nodes=4, workspace="lab")

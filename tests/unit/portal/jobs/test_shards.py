@@ -16,11 +16,13 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from portal.accounts.models import User
-from portal.core.errors import CloudFault
+from portal.core.errors import CloudFault, Conflict
 from portal.jobs import finding, phases, services, shards, work
 from portal.jobs.models import Job
 from portal.jobs.phases import Lost, claimed
+from portal.pipelines.again import run_again
 from portal.pipelines.models import Run, Step
+from portal.pipelines.services import run_cancel
 from portal.workspaces.models import Workspace
 from tests.unit.portal.jobs.conftest import Found
 from tests.unit.portal.pipelines.conftest import queued_tasks
@@ -174,6 +176,28 @@ def test_cancelled_in_the_middle_of_the_search(submitted: Make, owner: User, mon
     job.refresh_from_db()
     assert (job.phase, job.state, job.shards) == ("ended", "cancelled", 0)
     assert not Step.objects.exists()
+
+
+def test_a_run_that_is_stopped_ends_its_job_too(submitted: Make, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = submitted()
+
+    def items(found: Job, alive: Any) -> Any:
+        run_cancel(run=Run.objects.get(pk=found.run_id), by=owner)
+        alive._due = 0
+        yield Found("a")
+
+    monkeypatch.setattr(finding, "items_found", items)
+    assert work.job_work(job_id=job.pk) == "lost"
+    assert work.job_work(job_id=job.pk) == "ended"
+    job.refresh_from_db()
+    assert (job.phase, job.state) == ("ended", "cancelled")
+
+
+def test_the_run_of_a_job_is_not_run_again_by_itself(split: Make, owner: User) -> None:
+    job = split()
+    services.job_cancel(job=job, by=owner)
+    with pytest.raises(Conflict):
+        run_again(run=job.run, by=owner)
 
 
 def test_no_more_shards_are_out_than_the_nodes_have_slots_for(

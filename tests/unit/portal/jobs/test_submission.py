@@ -76,7 +76,7 @@ def test_an_input_job_has_to_be_there(owner: User, version: ScriptVersion) -> No
 
 
 def test_the_quota_is_named(submitted: Submit, settings: Settings) -> None:
-    settings.MAX_NODES = 5
+    settings.QUOTA = {**settings.QUOTA, "nodes": 5}
     with pytest.raises(Invalid, match="From 1 to 5"):
         submitted(nodes=6)
     assert submitted(nodes=5).nodes == 5

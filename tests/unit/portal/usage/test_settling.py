@@ -120,6 +120,15 @@ def test_start_up_is_from_the_launch_to_the_first_word(span: Span) -> None:
     assert (of_kind(Kind.START_UP), of_kind(Kind.IDLE)) == (41 * RATE, 59 * RATE)
 
 
+def test_what_is_ready_or_has_ended_is_settled_at_once(span: Span) -> None:
+    Span.objects.update(ready_at=None)
+    assert settling.changes_settle() == 0
+    Span.objects.update(ready_at=START + SECOND, began_at=START - timedelta(days=30))
+    assert (settling.changes_settle(), settling.changes_settle()) == (1, 0)
+    Span.objects.update(ended_at=START + timedelta(days=300))
+    assert settling.changes_settle() == 1
+
+
 def test_what_runs_is_not_idle_and_not_counted_twice_when_it_ends(span: Span, run_started: Any) -> None:
     step = only_step(run_started())
     type(step).objects.update(state="running", instance_id=INSTANCE, started_at=START + 100 * SECOND)
