@@ -99,7 +99,9 @@ def _said(job: Any) -> str:
 
 
 def exit_code_of(job: Any) -> int:
-    """What a shell should see of a job that has ended."""
+    """What a shell should see of a job that has ended; one whose outputs could not be gathered has not ended well."""
+    if job["state"] == "succeeded" and job.get("reason"):
+        return int(Exit.ORCA)
     return int(_EXITS.get(job["state"], Exit.REFUSED))
 
 

@@ -29,7 +29,8 @@ TRANSITIONS: Transitions = {
     Phase.STARTING: frozenset({Phase.RUNNING, Phase.GATHERING, Phase.ENDED}),
     Phase.RUNNING: frozenset({Phase.GATHERING, Phase.ENDED}),
     Phase.GATHERING: frozenset({Phase.ENDED}),
-    Phase.ENDED: frozenset({Phase.SEARCHING, Phase.SPLITTING}),  # tried again: the whole, or its failed shards
+    # Tried again: the whole, its failed shards, or the gathering of what they left.
+    Phase.ENDED: frozenset({Phase.SEARCHING, Phase.SPLITTING, Phase.GATHERING}),
 }
 WORKING = frozenset({Phase.STARTING, Phase.RUNNING})
 

@@ -30,7 +30,7 @@ def _ended(sender: object, *, run: Run, **_: Any) -> None:
     if job is None:
         return
     money.ended(job)
-    if phase_enter(job, Phase.GATHERING, message="The outputs are being gathered."):
+    if phase_enter(job, Phase.GATHERING, among=WORKING, message="The outputs are being gathered."):
         enqueue_on_commit(WORK, job.pk)
     elif phase_enter(job, Phase.ENDED, among=[Phase.SEARCHING, Phase.SPLITTING], ended_at=timezone.now(), message=""):
         wanted_on_commit(job.workspace_id)

@@ -103,7 +103,8 @@ def run_end_without_steps(run: Run, state: str) -> bool:
 def job_retry(*, job: Job, by: User, via: str = Run.Via.PAGE) -> Job:
     """Try the shards again that did not end well, on the same data; what had ended well counts as done.
 
-    A job that has no shards yet searches again. Raises ``Conflict``.
+    A job that has no shards yet searches again; one whose outputs could not be gathered gathers them. Raises
+    ``Conflict``.
     """
     if not job.is_over:
         raise Conflict("This job has not ended yet.", code="still_running", hint="Stop it first, or wait.")
@@ -111,7 +112,7 @@ def job_retry(*, job: Job, by: User, via: str = Run.Via.PAGE) -> Job:
         raise Conflict("The outputs of this job were deleted; submit it anew.", code="outputs_deleted")
     steps = job.run.steps.filter(superseded=False)
     if steps.exists() and not steps.filter(state__in=_AGAIN).exists():
-        raise Conflict("All shards have ended well.", code="nothing_failed", hint="Submit the job anew.")
+        return _gathered_again(job, by)
     workspace_require(job.workspace)
     with transaction.atomic():
         target = Phase.SPLITTING if job.shards else Phase.SEARCHING
@@ -121,6 +122,19 @@ def job_retry(*, job: Job, by: User, via: str = Run.Via.PAGE) -> Job:
             raise Conflict("Somebody else tries this job again already.", code="still_running")
         money.accepted(job)
         audit("job.retry", job, by=by, run=run.pk)
+        enqueue_on_commit(WORK, job.pk)
+    return job
+
+
+def _gathered_again(job: Job, by: User) -> Job:
+    """All shards have ended well: what they left is gathered, where that has failed. Raises ``Conflict``."""
+    if not job.reason:
+        raise Conflict("All shards have ended well.", code="nothing_failed", hint="Submit the job anew.")
+    with transaction.atomic():
+        fields: dict[str, Any] = {"reason": "", "message": "The outputs are being gathered.", "ended_at": None}
+        if not phase_enter(job, Phase.GATHERING, among=[Phase.ENDED], **fields):
+            raise Conflict("Somebody else tries this job again already.", code="still_running")
+        audit("job.retry", job, by=by, run=job.run_id)
         enqueue_on_commit(WORK, job.pk)
     return job
 

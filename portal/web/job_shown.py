@@ -122,7 +122,9 @@ def job_shown(owner: User, job_id: str, asked: QueryDict | Mapping[str, str]) ->
         "made": made_by(job),
         "ill": found.failed,
         "cancelling": job.run.cancel_requested_at is not None and not job.is_over,
-        "retryable": job.is_over and job.outputs_deleted_at is None and job.state != State.SUCCEEDED,
+        "retryable": job.is_over
+        and job.outputs_deleted_at is None
+        and bool(job.state != State.SUCCEEDED or job.reason),
         "kept": bool(job.index_key) and job.outputs_deleted_at is None,
     }
 

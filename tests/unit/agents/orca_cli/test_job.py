@@ -153,6 +153,14 @@ def test_followed_it_ends_as_the_job_does(orca: Orca, portal: Portal, file: Path
     assert "8 (7 succeeded, 1 failed)" in done.out
 
 
+def test_outputs_that_could_not_be_gathered_are_no_success(orca: Orca, portal: Portal, file: Path) -> None:
+    over = job("ended", "succeeded", states={"succeeded": 8}, reason="cloud_fault", message="The bucket says no.")
+    portal.says("POST", "jobs/", answer(job("searching", "queued"), 201))
+    portal.says("GET", f"jobs/{JOB}/", answer(over))
+    done = orca("job", "submit", str(file), "--follow")
+    assert (done.code, "The bucket says no." in done.out) == (125, True)
+
+
 def test_followed_with_json_stdout_is_the_job_alone(orca: Orca, portal: Portal, file: Path) -> None:
     portal.says("POST", "jobs/", answer(job(), 201))
     portal.says("GET", f"jobs/{JOB}/", answer(job("ended", "succeeded", states={"succeeded": 8})))

@@ -16,7 +16,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from portal.accounts.models import User
-from portal.core.errors import Conflict, Invalid
+from portal.core.errors import CloudFault, Conflict, Invalid
 from portal.jobs import archive, expiry, finding, services, work
 from portal.jobs.models import Job
 from portal.notices.content import body_of
@@ -246,3 +246,27 @@ def test_a_shard_may_say_itself_which_item_gave_what(split: Make, agent: Agent, 
     index = json.loads(content(job, "index.json"))
     assert index["items"]["scene-2"] == ["x/y.png", "all.csv"]
     assert index["items"]["scene-1"] == ["all.csv"]
+
+
+def test_what_could_not_be_gathered_is_gathered_when_somebody_asks(
+    split: Make, agent: Agent, owner: User, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    job = split(shards={"number": 1})
+    shard_end(agent, shards(job)[0], files={"a.txt": b"a"})
+    with monkeypatch.context() as patch:
+        patch.setattr("portal.jobs.gathering.archived", refused)
+        work.job_work(job_id=job.pk)
+    job.refresh_from_db()
+    assert (job.phase, job.state, job.reason, job.index_key) == ("ended", "succeeded", "denied", "")
+    run = job.run_id
+    with django_capture_on_commit_callbacks(execute=True):
+        services.job_retry(job=job, by=owner)
+        work.job_work(job_id=job.pk)
+    job.refresh_from_db()
+    assert (job.run_id, job.phase, job.reason, job.output_files) == (run, "ended", "", 1)
+    with pytest.raises(Conflict):
+        services.job_retry(job=job, by=owner)
+
+
+def refused(*_: Any) -> int:
+    raise CloudFault("The bucket says no.", code="denied", retryable=False)
