@@ -66,7 +66,7 @@ def main(records: int, turns: int) -> None:
 def _multiplied(times: int) -> None:
     """Each record so many times, and the days' sums with them: a million one by one would take most of the time."""
     columns = [field.column for field in UsageRecord._meta.concrete_fields]
-    ours = {"id": "printf('%018d%08d', rowid, n)", "key": "key || ':' || n"}
+    ours: dict[str | None, str] = {"id": "printf('%018d%08d', rowid, n)", "key": "key || ':' || n"}
     taken = ", ".join(ours.get(column, f'"{column}"') for column in columns)
     named = ", ".join(f'"{column}"' for column in columns)
     table = UsageRecord._meta.db_table
