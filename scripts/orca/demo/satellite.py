@@ -128,7 +128,7 @@ def _submission(catalogue: str, *, nodes: int, limit: int = 10_000, **more: Any)
         },
         "shards": {"by": "count", "number": _SHARDS},
         "nodes": nodes,
-        "limits": {"seconds": 120, "memory_mb": 512, "output_mb": 20},
+        "limits": {"seconds": 600, "output_mb": 50},
         "budget": "1.00",
         **more,
     }
