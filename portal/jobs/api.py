@@ -125,6 +125,7 @@ class ShardOut(serializers.ModelSerializer[Step]):
             "superseded",
             "items",
             "attempt",
+            "executions",
             "tries",
             "origin",
             "instance_id",

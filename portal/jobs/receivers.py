@@ -24,6 +24,8 @@ def _settling(sender: object, *, run_ids: Sequence[str], **_: Any) -> None:
 
 
 def _ended(sender: object, *, run: Run, **_: Any) -> None:
+    if run.at_once is None:  # of no job: that costs no query where steps end by the thousand
+        return
     job = Job.objects.select_related("run", "workspace").filter(run=run.pk).first()
     if job is None:
         return

@@ -110,8 +110,8 @@ def job_retry(*, job: Job, by: User, via: str = Run.Via.PAGE) -> Job:
         raise Conflict("This job has not ended yet.", code="still_running", hint="Stop it first, or wait.")
     if job.outputs_deleted_at:
         raise Conflict("The outputs of this job were deleted; submit it anew.", code="outputs_deleted")
-    again = job.run.steps.filter(superseded=False, state__in=_AGAIN).exists()
-    if job.shards and not again:
+    steps = job.run.steps.filter(superseded=False)
+    if steps.exists() and not steps.filter(state__in=_AGAIN).exists():
         return _gathered_again(job, by)
     workspace_require(job.workspace)
     with transaction.atomic():

@@ -42,8 +42,11 @@ def job_split(job: Job) -> None:
 
 
 def _earlier(job: Job) -> Run | None:
-    """The run whose failed shards are tried again."""
-    return Run.objects.filter(pk=job.run.again_of_id, steps__isnull=False).first() if job.run.again_of_id else None
+    """The run whose failed shards are tried again: the latest that had any."""
+    run = job.run.again_of
+    while run is not None and not run.steps.exists():
+        run = run.again_of
+    return run
 
 
 def _retried(job: Job, earlier: Run, made: int, watch: Watch) -> None:

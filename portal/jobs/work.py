@@ -94,7 +94,7 @@ def job_fail(job: Job, error: OrcaError) -> None:
         if not phase_enter(job, Phase.ENDED, among=[job.phase], **fields):
             return
         if job.run.state in OPEN:
-            Step.objects.filter(run=job.run_id, state__in=OPEN, released_at=None).delete()
+            Step.objects.filter(run=job.run_id).delete()  # none has gone out: not all of them were there
             run_end_without_steps(job.run, State.FAILED)
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Min
+from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 
 from agents.orca_agent import protocol
@@ -88,7 +88,12 @@ def _goes_on(run: Run) -> bool:
         return False
     steps = Step.objects.filter(run=run)
     at_work = steps.filter(state=State.RUNNING, superseded=False).exists()
-    return at_work and not steps.filter(state=State.WAITING).exists()
+    return at_work and not _due(run).exists()
+
+
+def _due(run: Run) -> QuerySet[Step]:
+    """The steps of a run that are to be tried again now."""
+    return Step.objects.filter(run=run, state=State.WAITING, retry_at__lte=timezone.now())
 
 
 def _counted(run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -121,6 +126,8 @@ def _advanced(run: Run) -> bool:
     """Queue the steps whose needs are met, skip those whose needs never will be; whether anything changed."""
     if run.held:
         return False
+    if run.at_once is not None and run.on_failure == Run.OnFailure.CONTINUE and run.cancel_requested_at is None:
+        return _tried_again(run)
     steps = list(Step.objects.filter(run=run).only(*_OF_STEP).order_by("position"))
     if run.cancel_requested_at or (run.on_failure == Run.OnFailure.STOP and any(step.state in _ILL for step in steps)):
         return _stopped(run, steps)
@@ -137,6 +144,14 @@ def _advanced(run: Run) -> bool:
         changed += move(waiting, TRANSITIONS, State.QUEUED, among=[State.WAITING], retry_at=None)
         dispatch.release_soon(step.workspace_id for step in ready)
     return changed > 0
+
+
+def _tried_again(run: Run) -> bool:
+    """Queue the shards of a job whose next try is due: they need nothing, and are too many to look at each."""
+    if not move(_due(run), TRANSITIONS, State.QUEUED, among=[State.WAITING], retry_at=None):
+        return False
+    dispatch.release_soon([run.workspace_id])
+    return True
 
 
 def _decided(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:

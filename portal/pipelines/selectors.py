@@ -221,7 +221,8 @@ def with_steps(run: Run) -> Run:
 
 def _first_steps() -> QuerySet[Step]:
     """The steps that are shown with a run: all of a pipeline's, not all shards of a job."""
-    return Step.objects.select_related("version__script").order_by("position")[:STEPS_AT_HAND]
+    # By position: what is prefetched cannot be a slice, because Django narrows it once more.
+    return Step.objects.filter(position__lte=STEPS_AT_HAND).select_related("version__script").order_by("position")
 
 
 def step_get(*, run: Run, step_id: str) -> Step:

@@ -18,12 +18,12 @@ from portal.clouds.services import account_handle
 from portal.core.audit import audit
 from portal.core.errors import Conflict, Invalid, NotFound
 from portal.core.live import publish_on_commit
-from portal.core.states import move
+from portal.core.states import move, moved
 from portal.gateways import aws_storage
 from portal.pipelines import dispatch
 from portal.pipelines.bundles import Upload, bundled
 from portal.pipelines.ceilings import room_require
-from portal.pipelines.events import run_accepted
+from portal.pipelines.events import run_accepted, run_ended
 from portal.pipelines.models import OPEN, TRANSITIONS, Run, Script, ScriptVersion, State, Step
 from portal.pipelines.progress import run_settle
 from portal.pipelines.selectors import log_lines, pipelines_using
@@ -240,6 +240,8 @@ def run_cancel(*, run: Run, by: User | None = None, reason: str = "cancelled", m
         if asked_steps.update(cancel_requested_at=now):
             control_changed(sorted(set(asked_steps.values_list("workspace", flat=True))))
         run_settle(run_id=run.pk)
+        if not run.steps.exists() and moved(run, TRANSITIONS, State.CANCELLED, finished_at=now):
+            run_ended.send(sender=Run, run=run)  # a job that is still looking for its data
         publish_on_commit(f"run:{run.pk}", f"owner:{run.owner_id}")
     run.refresh_from_db()
 

@@ -29,7 +29,7 @@ from portal.web.live import Fragments
 PAGE = 25
 _CELLS, _IMAGES, _FILES, _NODES = 500, 12, 24, 24
 # Steps looked into for what they left.
-_LOOKED_INTO = 12
+_LOOKED_INTO = 24
 # How often a job may have been tried again for its first run to be still known as its own.
 _AGAIN = 50
 _SPEED_OF = timedelta(minutes=2)
@@ -246,7 +246,7 @@ def made_by(job: Job) -> Made:
     images: list[tuple[Step, OutputShown]] = []
     files: list[tuple[Step, OutputShown]] = []
     if job.outputs_deleted_at is None:
-        done = Step.objects.filter(run=job.run_id, superseded=False, state=State.SUCCEEDED).exclude(outputs=[])
+        done = Step.objects.filter(run=job.run_id, superseded=False, state=State.SUCCEEDED)
         for step in done.only("run", "position", "outputs", "origin").order_by("position")[:_LOOKED_INTO]:
             for output in outputs_of(step)[:_FILES]:
                 (images if output.kind == "image" and output.size < 8_000_000 else files).append((step, output))

@@ -50,6 +50,7 @@ def _given(arguments: list[str]) -> argparse.Namespace:
     reader.add_argument("--items", type=int, default=3_000, help="of the catalogue (default: %(default)s)")
     reader.add_argument("--turns", type=int, default=5, help="of walking it (default: %(default)s)")
     reader.add_argument("--many", type=int, default=10_000, help="shards of the large job (default: %(default)s)")
+    reader.add_argument("--many-seconds", type=float, default=300, help="that it is watched (default: %(default)s)")
     reader.add_argument("--records", type=int, default=1_000_000, help="of usage (default: %(default)s)")
     return reader.parse_args(arguments)
 
@@ -72,4 +73,4 @@ def _jobs(report: Report, given: argparse.Namespace, folder: Path) -> None:
                 folder=folder,
             )
         if given.many:
-            many(report, orca, lab, shards=given.many, nodes=nodes)
+            many(report, orca, lab, shards=given.many, nodes=nodes, seconds=given.many_seconds)

@@ -28,7 +28,11 @@ def scaled(report: Report, lab: Lab, *, most: int, each: int, seconds: float, ro
         runs = [_turn(lab, script, nodes=nodes, shards=shards, seconds=seconds) for _ in range(rounds)]
         found = report.add(f"nodes_{nodes}_s", [run.seconds for run in runs], "s")
         took[nodes] = found.median
-        report.add(f"nodes_{nodes}_overhead_ms", [_overhead(run.seconds, nodes, shards, seconds) for run in runs], "ms")
+        report.add(
+            f"nodes_{nodes}_overhead_ms",
+            [overhead_ms(run.seconds, slots=nodes, shards=shards, seconds=seconds) for run in runs],
+            "ms",
+        )
         report.add(f"nodes_{nodes}_shard_ms", [1000 * run.each for run in runs], "ms")
         nodes *= 2
     last = nodes // 2
@@ -37,7 +41,7 @@ def scaled(report: Report, lab: Lab, *, most: int, each: int, seconds: float, ro
     _beside(report, lab, script, nodes=last, shards=shards, seconds=seconds, rounds=rounds, folder=folder)
 
 
-def _overhead(wall: float, slots: int, shards: int, seconds: float) -> float:
+def overhead_ms(wall: float, *, slots: int, shards: int, seconds: float) -> float:
     """Milliseconds that a slot is taken for each shard, beyond what the shard sleeps."""
     return 1000 * (wall * slots - shards * seconds) / shards
 
@@ -84,8 +88,12 @@ def _beside(
         parallel.append(parallel_seconds(folder, slots=nodes, shards=shards, command=command))
         dask.append(dask_seconds(slots=nodes, shards=shards, command=command))
     for name, walls in (("orca", ours), ("parallel", parallel), ("dask", dask)):
-        report.add(f"overhead_{name}_ms", [_overhead(wall, nodes, shards, seconds) for wall in walls], "ms")
+        report.add(
+            f"overhead_{name}_ms",
+            [overhead_ms(wall, slots=nodes, shards=shards, seconds=seconds) for wall in walls],
+            "ms",
+        )
     pairs = zip(ours, parallel, dask, strict=True)
-    each = [[_overhead(wall, nodes, shards, seconds) for wall in walls] for walls in pairs]
+    each = [[overhead_ms(wall, slots=nodes, shards=shards, seconds=seconds) for wall in walls] for walls in pairs]
     report.ratio("overhead_to_parallel", median(mine / theirs for mine, theirs, _ in each))
     report.ratio("overhead_to_dask", median(mine / theirs for mine, _, theirs in each))

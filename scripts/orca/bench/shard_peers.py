@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ def parallel_seconds(folder: Path, *, slots: int, shards: int, command: Sequence
         raise ScriptError("GNU parallel is not there.", "sudo apt-get install parallel")
     log = folder / "parallel.log"
     numbers = "\n".join(map(str, range(shards)))
-    called = [program, "--will-cite", "-j", str(slots), "-N1", "--joblog", str(log), *command, "#", "{}"]
+    called = [program, "--will-cite", "-j", str(slots), "-N1", "--joblog", str(log), f"{shlex.join(command)} # {{}}"]
     done = subprocess.run(called, input=numbers, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ScriptError("GNU parallel failed.", detail=done.stderr[-2_000:])

@@ -11,7 +11,9 @@ from portal.accounts.models import User
 from portal.core.errors import Invalid, LimitReached
 from portal.jobs import money, services
 from portal.jobs.models import Job
+from portal.jobs.work import job_work
 from portal.pipelines.models import Run, State, Step
+from portal.usage import guard
 from portal.usage.budgets import budget_update
 from portal.usage.models import Budget, Reservation, UsageRecord
 from portal.workspaces.models import Workspace
@@ -106,3 +108,30 @@ def test_an_estimate_is_never_above_the_budget(workspace: Workspace) -> None:
     assert money.estimated(workspace=workspace, shards=8, nodes=2, definition=definition | {"budget": "0.01"})[1] == (
         10_000_000
     )
+
+
+def test_a_job_that_is_still_searching_ends_when_its_owners_budget_is_reached(
+    owner: User,
+    operator: User,
+    submitted: Callable[..., Job],
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    job = submitted(budget="0.50", limits=LIMITS)
+    budget_update(user=owner, by=operator, hard=0)
+    with django_capture_on_commit_callbacks(execute=True):
+        guard.budgets_sweep()
+    job.refresh_from_db()
+    assert (job.phase, Run.objects.get().state) == ("ended", State.CANCELLED)
+
+
+def test_one_that_ended_before_its_shards_began_is_split_again(
+    owner: User, operator: User, split: Callable[..., Job], workspace: Workspace
+) -> None:
+    budget_update(user=owner, by=operator, hard=1_000)
+    job = split(limits=LIMITS)
+    assert (job.phase, job.state, job.reason) == ("ended", "failed", "budget_reached")
+    assert not Step.objects.filter(run=job.run_id).exists()
+    budget_update(user=owner, by=operator, hard=100 * DOLLAR)
+    job = services.job_retry(job=Job.objects.get(pk=job.pk), by=owner)
+    assert job_work(job_id=job.pk) == "running"
+    assert Step.objects.filter(run=job.run_id).count() == 3

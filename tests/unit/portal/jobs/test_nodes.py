@@ -165,3 +165,14 @@ def test_a_workspace_that_somebody_stops_is_left_alone(split: Make, workspace: W
     Workspace.objects.filter(pk=workspace.pk).update(stop_requested_at=timezone.now())
     nodes.nodes_sweep()
     assert not TerraformRun.objects.exists()
+
+
+def test_a_node_that_died_is_replaced(split: Make, workspace: Workspace) -> None:
+    split(nodes=2)
+    nodes.nodes_sweep()
+    applied(workspace, "i-2")
+    nodes.nodes_sweep()
+    assert TerraformRun.objects.count() == 1
+    Instance.objects.filter(instance_id="i-2").update(state="terminated")
+    nodes.nodes_sweep()
+    assert TerraformRun.objects.count() == 2

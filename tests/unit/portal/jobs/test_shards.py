@@ -22,9 +22,10 @@ from portal.jobs.models import Job
 from portal.jobs.phases import Lost, claimed
 from portal.pipelines.again import run_again
 from portal.pipelines.models import Run, Step
+from portal.pipelines.progress import run_go_on
 from portal.pipelines.services import run_cancel
 from portal.workspaces.models import Workspace
-from tests.unit.portal.jobs.conftest import Found
+from tests.unit.portal.jobs.conftest import Agent, Found, shard_end
 from tests.unit.portal.pipelines.conftest import queued_tasks
 
 pytestmark = pytest.mark.django_db
@@ -176,6 +177,23 @@ def test_cancelled_in_the_middle_of_the_search(submitted: Make, owner: User, mon
     job.refresh_from_db()
     assert (job.phase, job.state, job.shards) == ("ended", "cancelled", 0)
     assert not Step.objects.exists()
+
+
+def test_a_failed_shard_is_tried_again_when_it_is_due(split: Make, agent: Agent, workspace: Workspace) -> None:
+    workspace.instances.update(slots=9)
+    job = split(shards={"most_items": 1}, retries={"count": 1, "backoff_seconds": 60})
+    first, second, _ = steps(job)
+    agent.say(agent.started(second))
+    shard_end(agent, first, "failed", exit_code=1)
+    first.refresh_from_db()
+    assert (first.state, first.attempt) == ("waiting", 1)
+    run_go_on(run_id=job.run_id)
+    first.refresh_from_db()
+    assert first.state == "waiting", "it is not due yet"
+    Step.objects.filter(pk=first.pk).update(retry_at=timezone.now())
+    run_go_on(run_id=job.run_id)
+    first.refresh_from_db()
+    assert (first.state, first.retry_at) == ("queued", None)
 
 
 def test_a_run_that_is_stopped_ends_its_job_too(submitted: Make, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
