@@ -194,16 +194,23 @@ def _oldest(workspace: Workspace, room: int) -> list[Step]:
 
 def _bounds(workspace: Workspace) -> dict[str, int]:
     """How many more steps may go out of each run that is bounded; no rival hands out of these meanwhile."""
-    runs = Run.objects.filter(workspace=workspace, at_once__isnull=False, state__in=OPEN).order_by("created_at", "id")
+    open_ones = Run.objects.filter(workspace=workspace, at_once__isnull=False, state__in=OPEN)
+    runs = list(
+        open_ones.order_by("created_at", "id")
+        .select_for_update()
+        .only("at_once", "cost_limit", "cost_of_step", "cost_spent")
+    )
+    if not runs:
+        return {}
+    # Counted only now that the runs are held: a rival may have just handed out of them.
     out_now = Step.objects.filter(workspace=workspace, state__in=OPEN, released_at__isnull=False)
-    counted = dict(out_now.order_by().values_list("run").annotate(count=Count("pk")))
+    out = dict(out_now.order_by().values_list("run").annotate(count=Count("pk")))
     bounds = {}
-    for run in runs.select_for_update().only("at_once", "cost_limit", "cost_of_step", "cost_spent"):
-        out = counted.get(run.pk, 0)
+    for run in runs:
         most = run.at_once or 0
         if run.cost_limit is not None and run.cost_of_step:
             most = min(most, (run.cost_limit - run.cost_spent) // run.cost_of_step)
-        bounds[run.pk] = max(0, most - out)
+        bounds[run.pk] = max(0, most - out.get(run.pk, 0))
     return bounds
 
 
