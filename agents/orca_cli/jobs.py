@@ -58,7 +58,7 @@ def _watched(api: Api, out: Output, job: Any, show: Any) -> Any:
         time.sleep(pause)
         pause = min(pause * 1.3, _LONGEST)
         try:
-            job, heard, broken = looked_up(api, job["id"]), time.monotonic(), False
+            job, heard, broken = api.get(f"jobs/{job['id']}/"), time.monotonic(), False
         except Unreachable as error:
             if time.monotonic() - heard > PATIENCE:
                 error.hint = f"The job goes on. Follow it again: orca job status {job['id']} --follow"
@@ -66,17 +66,6 @@ def _watched(api: Api, out: Output, job: Any, show: Any) -> Any:
             if not broken:
                 out.note("The connection broke; trying again. The job goes on.")
             broken = True
-
-
-def looked_up(api: Api, job_id: str) -> Any:
-    """The job as it is now, with what it costs where Orca counts that."""
-    job = api.get(f"jobs/{job_id}/")
-    try:
-        return {**job, "cost": api.get(f"runs/{job['run']}/cost/")["total"]}
-    except CliError as error:
-        if error.exit_code != Exit.NOT_FOUND:
-            raise
-        return job
 
 
 def _counts(job: Any) -> dict[str, int]:

@@ -97,13 +97,18 @@ class ProgressOut(serializers.Serializer[Any]):
 class JobOut(JobBrief):
     definition = serializers.DictField(help_text="The submission with all defaults.")
     progress = serializers.SerializerMethodField()
+    cost = serializers.SerializerMethodField()
 
     class Meta(JobBrief.Meta):
-        fields = (*JobBrief.Meta.fields, "definition", "progress")  # type: ignore[assignment]
+        fields = (*JobBrief.Meta.fields, "cost", "definition", "progress")  # type: ignore[assignment]
 
     @extend_schema_field(ProgressOut)
     def get_progress(self, job: Job) -> Any:
         return ProgressOut(selectors.progress(job)).data
+
+    @extend_schema_field({"type": "string", "description": "Dollars, until now; of all its runs where it was retried."})
+    def get_cost(self, job: Job) -> Any:
+        return money.dollars(money.cost(job).total)
 
 
 class ShardOut(serializers.ModelSerializer[Step]):

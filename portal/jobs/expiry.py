@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from portal.clouds.services import account_handle
 from portal.gateways import aws_bulk
+from portal.jobs import money
 from portal.jobs.models import Job, Phase
 from portal.jobs.services import outputs_delete
 from portal.notices.outbox import expiry_note
-from portal.pipelines.models import Run
 
 ANNOUNCED = timedelta(days=3)
 
@@ -51,16 +51,6 @@ def outputs_clear(*, job_id: str) -> int:
     gone += aws_bulk.delete_many(
         account, bucket, [job.key(name) for name in ("archive.zip", "index.json", "index.csv")]
     )
-    for run in _runs(job):
+    for run in money.runs_of(job.run):
         gone += aws_bulk.delete_below(account, bucket, f"runs/{run.pk}/")
     return gone
-
-
-def _runs(job: Job) -> list[Run]:
-    """The run of a job, and those that it had before it was tried again."""
-    found: list[Run] = []
-    run: Run | None = job.run
-    while run is not None and len(found) < 100:
-        found.append(run)
-        run = run.again_of
-    return found

@@ -6,8 +6,10 @@ back, `dispatch` keeps to the rest. Of a job that is tried again, what the runs 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -17,6 +19,7 @@ from portal.core.errors import Invalid
 from portal.pipelines.models import OPEN, Run, ScriptVersion, Step
 from portal.usage import bounds, estimates, ledger, prices, reservations
 from portal.usage import money as amounts
+from portal.usage.selectors import Cost, run_cost
 from portal.workspaces.models import Workspace
 
 if TYPE_CHECKING:
@@ -62,6 +65,20 @@ def attempt_most(workspace: Workspace, definition: Mapping[str, Any]) -> int:
     return bounds.most_of_attempt(workspace, definition["limits"], container=bool(definition["container"]))
 
 
+def runs_of(run: Run) -> Iterator[Run]:
+    """The run of a job, and those that it had before it was tried again; the newest first."""
+    found: Run | None = run
+    while found is not None:
+        yield found
+        found = found.again_of
+
+
+def cost(job: Job) -> Cost:
+    """What a job costs until now, all of its runs together: a budget is for all of them, too."""
+    each = [run_cost(run) for run in runs_of(job.run)]
+    return Cost(*(sum(getattr(one, part.name) for one in each) for part in fields(Cost)))
+
+
 def _nodes_most(workspace: Workspace, nodes: int) -> int:
     """The most that so many nodes can cost until they are there."""
     rate = prices.instance_rate(workspace.cloud_account.region, workspace.instance_type, timezone.now())
@@ -87,11 +104,7 @@ def accepted(job: Job) -> None:
 
 def _spent_before(run: Run) -> int:
     """What the runs of the same job have cost that this one goes on after."""
-    spent, before = 0, run.again_of
-    while before is not None:
-        spent += sum(ledger.costs_of([before.pk]).values())
-        before = before.again_of
-    return spent
+    return sum(sum(ledger.costs_of([before.pk]).values()) for before in islice(runs_of(run), 1, None))
 
 
 def split(job: Job) -> None:

@@ -16,12 +16,12 @@ from django.utils import timezone
 
 from portal.accounts.models import User
 from portal.core.errors import NotFound
+from portal.jobs import money
 from portal.jobs.models import Job, Phase
 from portal.jobs.selectors import Progress, job_get, progress, shards_of
 from portal.pipelines.models import FINAL, Run, State, Step
 from portal.pipelines.selectors import OutputShown, outputs_of
 from portal.pipelines.services import LIMITS
-from portal.web.job_money import cost_of
 from portal.web.job_pictures import Cell, bar_svg, grid_svg, parts_of
 from portal.web.job_words import as_yaml, instant
 from portal.web.live import Fragments
@@ -110,7 +110,7 @@ def job_shown(owner: User, job_id: str, asked: QueryDict | Mapping[str, str]) ->
         "bar": bar_svg(parts_of(found.states), found.shards or found.done),
         "words": words_of(job),
         "speed": speed_of(job, found),
-        "cost": cost_of(job),
+        "cost": money.cost(job),
         "nodes": nodes,
         "busy": sum(node.running > 0 for node in nodes),
         "each": cell_size(job),

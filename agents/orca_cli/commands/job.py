@@ -14,7 +14,7 @@ from rich.text import Text
 from .. import completion, names
 from ..command import Session, command, confirmed
 from ..errors import CliError, Exit
-from ..jobs import ENDED, exit_code_of, followed, lines_of, looked_up
+from ..jobs import ENDED, exit_code_of, followed, lines_of
 from ..output import ago, dollars, duration, size, state
 from ..transfers import appearing, fetch, plain_http
 from .run import logs_of_steps
@@ -210,7 +210,7 @@ def _job(session: Session, name: str) -> Any:
 
 def status(session: Session, job: Job = "", follow: Follow = False) -> None:
     """How a job goes: its shards by state, its nodes, its cost."""
-    found = looked_up(session.api, _job(session, job)["id"])
+    found = session.api.get(f"jobs/{_job(session, job)['id']}/")
     if follow:
         _to_end(session, found, None)
     session.out.result(found, *lines_of(found))

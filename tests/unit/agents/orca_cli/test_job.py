@@ -198,7 +198,7 @@ def test_jobs_are_listed_and_shown(orca: Orca, there: Portal) -> None:
     shown = orca("job", "status", "blur").out
     assert "8 (3 succeeded, 1 failed, 4 running)" in shown
     assert "of at most" not in shown  # nobody counts what it costs
-    there.says("GET", f"runs/{RUN}/cost/", answer({"total": "0.0042"}))
+    there.says("GET", f"jobs/{JOB}/", answer(job(states={"running": 8}, cost="0.0042")))
     assert "$0.0042 of at most $1.50" in orca("job", "status").out
 
 

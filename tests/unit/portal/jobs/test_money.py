@@ -99,6 +99,7 @@ def test_its_end_settles_it_and_a_retry_has_what_is_left(
     assert run.cost_limit == first - cost
     assert Budget.objects.get().reserved == 500_000_000 - cost
     assert again.run_id == run.pk
+    assert money.cost(again).total == cost > 0, "what it has cost before it was tried again is its cost, too"
 
 
 def test_an_estimate_is_never_above_the_budget(workspace: Workspace) -> None:
