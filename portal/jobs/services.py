@@ -132,7 +132,7 @@ def _gathered_again(job: Job, by: User) -> Job:
         raise Conflict("All shards have ended well.", code="nothing_failed", hint="Submit the job anew.")
     with transaction.atomic():
         fields: dict[str, Any] = {"reason": "", "message": "The outputs are being gathered.", "ended_at": None}
-        if not phase_enter(job, Phase.GATHERING, among=[Phase.ENDED], **fields):
+        if not phase_enter(job, Phase.GATHERING, among=[Phase.ENDED], **fields, expires_at=None, expiry_told_at=None):
             raise Conflict("Somebody else tries this job again already.", code="still_running")
         audit("job.retry", job, by=by, run=job.run_id)
         enqueue_on_commit(WORK, job.pk)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -85,7 +87,10 @@ def job_fail(job: Job, error: OrcaError) -> None:
     """End a job that cannot go on. What its shards have done stays."""
     with transaction.atomic():
         said = " ".join(filter(None, (error.message, error.hint)))
-        fields = {"reason": error.code[:40], "message": said, "ended_at": timezone.now()}
+        now = timezone.now()
+        fields: dict[str, Any] = {"reason": error.code[:40], "message": said, "ended_at": now}
+        if job.phase == Phase.GATHERING:  # what its shards have left is not kept for ever
+            fields["expires_at"] = now + timedelta(days=job.keep_days)
         if not phase_enter(job, Phase.ENDED, among=[job.phase], **fields):
             return
         if job.run.state in OPEN:

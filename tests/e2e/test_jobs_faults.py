@@ -32,11 +32,24 @@ pytestmark = pytest.mark.cloud
 COPY = """import json, os, pathlib, shutil, sys, time
 given, left = pathlib.Path(os.environ["ORCA_INPUT"]), pathlib.Path(os.environ["ORCA_OUTPUT"])
 time.sleep(float(sys.argv[1]))
+if sys.argv[2:] and int(os.environ["ORCA_SHARD"]) in (3, 7):  # fails once
+    mark = pathlib.Path.home() / f"{sys.argv[2]}-{os.environ['ORCA_SHARD']}"
+    if not mark.exists():
+        mark.touch()
+        sys.exit(3)
 for written in sorted((given / "metadata").glob("*.json")):
     item = json.loads(written.read_text())
     (left / item["id"]).mkdir()
     shutil.copy(given / item["files"]["preview"], left / item["id"] / "preview.jpg")
     (left / item["id"] / "shard").write_text(os.environ["ORCA_SHARD"])
+"""
+# Says of each item how large its file is.
+SIZES = """import json, os, pathlib
+given, left = pathlib.Path(os.environ["ORCA_INPUT"]), pathlib.Path(os.environ["ORCA_OUTPUT"])
+for number, written in enumerate(sorted((given / "metadata").glob("*.json"))):
+    item = json.loads(written.read_text())
+    told = {"of": item["id"], "size": (given / item["files"]["file"]).stat().st_size}
+    (left / f"{os.environ['ORCA_SHARD']}-{number}.json").write_text(json.dumps(told))
 """
 RACERS = 6
 
@@ -69,12 +82,16 @@ def everything_is_there_once(lab: Lab, job: Any, items: set[str]) -> None:
     page = lab.person.get(f"jobs/{job['id']}/shards/", page_size=100)
     counted = [shard for shard in page["results"] if not shard["superseded"]]
     assert [(shard["number"], shard["state"]) for shard in counted] == [(n, "succeeded") for n in range(1, 11)]
-    archive = httpx.get(lab.person.get(f"jobs/{job['id']}/archive/")["url"], trust_env=False).raise_for_status()
-    made_once(archive.content, items)
+    made_once(archive_of(lab, job), items)
     index = httpx.get(lab.person.get(f"jobs/{job['id']}/outputs/")["url"], trust_env=False).json()
     assert {item: sorted(paths) for item, paths in index["items"].items()} == {
         item: [f"{item}/preview.jpg", f"{item}/shard"] for item in items
     }
+
+
+def archive_of(lab: Lab, job: Any) -> bytes:
+    link = lab.person.get(f"jobs/{job['id']}/archive/")["url"]
+    return httpx.get(link, timeout=60, trust_env=False).raise_for_status().content
 
 
 def made_once(archive: bytes, items: set[str]) -> None:
@@ -145,6 +162,51 @@ def test_the_command_line_follows_a_job_over_somebody_elses_catalogue(
     items = {item["id"] for item in catalogue.items}
     assert (job["state"], job["items"]) == ("succeeded", len(items))
     made_once((tmp_path / job["archive"]).read_bytes(), items)
+
+
+def test_failed_shards_are_tried_again_alone_and_what_came_out_is_the_next_jobs_input(
+    lab: Lab, script: str, foreign: tuple[Catalogue, Any]
+) -> None:
+    catalogue, site = foreign
+    items = {item["id"] for item in catalogue.items}
+    asked = submission(catalogue.root, script, retries={"count": 0})
+    asked["arguments"].append(asked["name"])
+    job = lab.person.post("jobs/", asked)
+    first = ended(lab, job)
+    assert (first["state"], first["progress"]["states"]) == ("failed", {"succeeded": 8, "failed": 2})
+    site.requests.clear()
+    lab.person.post(f"jobs/{job['id']}/retry/")
+    again = ended(lab, job)
+    everything_is_there_once(lab, again, items)
+    assert again["manifest_sha256"] == first["manifest_sha256"]
+    assert set(site.requests) == {"/files/thumbnail.jpg"}  # nothing is searched for again
+    shards = lab.person.get(f"jobs/{job['id']}/shards/", page_size=100)["results"]
+    assert [shard["number"] for shard in shards if not shard["origin"]] == [3, 7]
+
+    given = {"name": "sizes", "script": lab.script(SIZES), "input_job": job["id"], "shards": {"number": 4}}
+    following = ended(lab, lab.person.post("jobs/", given))
+    assert (following["state"], following["items"]) == ("succeeded", 2 * len(items)), following["message"]
+    with zipfile.ZipFile(io.BytesIO(archive_of(lab, following))) as files:
+        told = [json.loads(files.read(name)) for name in files.namelist()]
+    assert Counter(one["of"] for one in told) == Counter(
+        f"{item}/{name}" for item in items for name in ("preview.jpg", "shard")
+    )
+    assert all(one["size"] > 0 for one in told)
+
+
+def test_a_job_is_cancelled_and_keeps_what_it_has(lab: Lab, script: str, foreign: tuple[Catalogue, Any]) -> None:
+    catalogue, _ = foreign
+    job = lab.person.post("jobs/", submission(catalogue.root, script, seconds=5))
+    lab.person.until(
+        f"jobs/{job['id']}/",
+        lambda found: found["progress"]["succeeded"] and found["progress"]["states"].get("running"),
+    )
+    lab.person.post(f"jobs/{job['id']}/cancel/")
+    found = ended(lab, job, seconds=60)
+    states = found["progress"]["states"]
+    assert (found["state"], set(states), sum(states.values())) == ("cancelled", {"succeeded", "cancelled"}, 10)
+    with zipfile.ZipFile(io.BytesIO(archive_of(lab, job))) as files:
+        assert len({files.read(name) for name in files.namelist() if name.endswith("/shard")}) == states["succeeded"]
 
 
 def test_jobs_race_for_a_small_budget_and_it_holds(running_orca: Orca, foreign: tuple[Catalogue, Any]) -> None:

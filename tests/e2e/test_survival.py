@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cloud
 SLOW = "import time\nfor i in range(8):\n    print(i, flush=True)\n    time.sleep(0.5)\n"
 
 
-@pytest.mark.parametrize("name", ["relay", "web", "cloud", "worker", "terraform", "beat", "redis"])
+@pytest.mark.parametrize("name", ["relay", "web", "cloud", "worker", "terraform", "jobs", "beat", "redis"])
 def test_a_process_killed_in_the_middle_of_a_run_costs_nothing(lab: Lab, running_orca: Orca, name: str) -> None:
     run = lab.run(SLOW)
     lab.person.until(f"runs/{run['id']}/", lambda found: found["state"] == "running")

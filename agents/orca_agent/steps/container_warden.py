@@ -97,7 +97,7 @@ class ContainerWarden:
 
     def _watch(self) -> Dict[str, Any]:
         now = time.monotonic()
-        until, look_at, pause = now + self._bounds.seconds, now + SOON, SOON
+        until, look_at, pause = now + self._bounds.seconds, now, SOON  # what ends at once has been looked at, too
         while True:
             due = min(until, look_at, self._kill_at)
             self._wait(max(0.0, due - time.monotonic()))

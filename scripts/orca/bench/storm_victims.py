@@ -31,7 +31,7 @@ from scripts.orca.run.processes import descendants
 from scripts.orca.setup.secrets import read
 
 AGENT: Final = "agent"
-EVERYONE: Final = ("relay", "worker", "terraform", "beat", "web", "redis", "cloud", AGENT)
+EVERYONE: Final = ("relay", "worker", "terraform", "jobs", "beat", "web", "redis", "cloud", AGENT)
 """All processes but the database, which is never killed (with SQLite it is no process at all)."""
 _LOOK_EVERY: Final = 0.2
 _PATIENCE: Final = 120.0
@@ -98,7 +98,7 @@ class Victims:
             return _cloud_is_ready(self._orca.cloud_url)
         if name == "redis":
             return ready.redis_is_up(self._redis)
-        if name in {"worker", "terraform"}:
+        if name in {"worker", "terraform", "jobs"}:
             return self._worker_answers(f"{name}@{socket.gethostname()}")
         return True
 

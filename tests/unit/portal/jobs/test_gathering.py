@@ -258,6 +258,7 @@ def test_what_could_not_be_gathered_is_gathered_when_somebody_asks(
         work.job_work(job_id=job.pk)
     job.refresh_from_db()
     assert (job.phase, job.state, job.reason, job.index_key) == ("ended", "succeeded", "denied", "")
+    assert job.expires_at is not None, "what the shards have left is not kept for ever"
     run = job.run_id
     with django_capture_on_commit_callbacks(execute=True):
         services.job_retry(job=job, by=owner)
