@@ -15,7 +15,7 @@ from portal.core.states import sources
 from portal.jobs.models import TRANSITIONS, Job, Phase
 
 LEASE = timedelta(seconds=60)
-MOST_CLAIMS = 5
+MOST_CLAIMS = 6
 WORK = "portal.jobs.tasks.job_work"
 # Phases in which a worker has something to do.
 WORKED_ON = (Phase.SEARCHING, Phase.SPLITTING, Phase.GATHERING)
@@ -63,6 +63,7 @@ def still_ours(job: Job) -> None:
         raise Lost
 
 
-def let_go(job: Job) -> None:
-    """Give the claim back, so that somebody else may take the job up at once."""
-    Job.objects.filter(pk=job.pk, phase=job.phase, claim=job.claim).update(claim="", claimed_until=None)
+def let_go(job: Job, *, pause: timedelta | None = None) -> None:
+    """Give the claim back, so that somebody else may take the job up at once, or after a ``pause``."""
+    until = timezone.now() + pause if pause else None
+    Job.objects.filter(pk=job.pk, phase=job.phase, claim=job.claim).update(claim="", claimed_until=until)

@@ -19,6 +19,8 @@ from portal.pipelines.models import OPEN, State, Step
 from portal.pipelines.progress import run_settle
 
 logger = logging.getLogger(__name__)
+# Before a job that met a fault of the cloud is taken up again; each time it is twice as long, five minutes in all.
+_PAUSE = timedelta(seconds=10)
 _STEPS: dict[str, str] = {
     Phase.SEARCHING: "looking for the data",
     Phase.SPLITTING: "splitting",
@@ -40,7 +42,7 @@ def job_work(*, job_id: str) -> str:
         except CloudFault as error:
             if error.retryable and job.claims < MOST_CLAIMS:
                 logger.warning("job %s, %s, will be tried again: %s", job.pk, _STEPS[job.phase], error.message)
-                let_go(job)
+                let_go(job, pause=_PAUSE * 2 ** (job.claims - 1))
                 return job.phase
             job_fail(job, error)
         except OrcaError as error:

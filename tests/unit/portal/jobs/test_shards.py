@@ -87,6 +87,8 @@ def test_a_search_that_meets_a_fault_is_taken_up_again(
     job = split()
     assert (job.phase, job.claim) == ("searching", "")
     monkeypatch.setattr(finding, "items_found", found)
+    assert work.job_work(job_id=job.pk) == "searching", "there is a pause first"
+    Job.objects.filter(claimed_until__lt=timezone.now() + timedelta(seconds=11)).update(claimed_until=None)
     assert work.job_work(job_id=job.pk) == "running"
 
 
