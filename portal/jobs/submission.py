@@ -28,6 +28,7 @@ from portal.core.errors import Invalid, NotFound
 from portal.jobs import finding, money
 from portal.jobs.models import Job
 from portal.pipelines.ceilings import seconds_require
+from portal.pipelines.definitions import KINDS
 from portal.pipelines.models import Script, ScriptVersion
 from portal.pipelines.services import inputs_checked, secrets_require, workspace_require
 from portal.workspaces.models import Workspace
@@ -35,14 +36,6 @@ from portal.workspaces.models import Workspace
 Definition = dict[str, Any]
 _RETRIES: Final = {"count": 1, "backoff_seconds": 5.0, "exit_codes": []}
 _SHARDS: Final = {"by": "count", "number": None, "most_items": None, "most_mb": None}
-_KINDS = {
-    "array": "a list",
-    "object": "names with values",
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-}
 _SAID = {
     "minLength": "This must not be empty.",
     "minItems": "This must not be empty.",
@@ -130,7 +123,7 @@ def _told(error: ValidationError) -> Iterator[tuple[str, str]]:
                 yield ".".join([*place, name]), "This is missing."
     elif error.validator == "type":
         kinds = [wanted] if isinstance(wanted, str) else wanted
-        yield ".".join(place), f"This must be {'a single value' if len(kinds) > 1 else _KINDS[kinds[0]]}."
+        yield ".".join(place), f"This must be {'a single value' if len(kinds) > 1 else KINDS[kinds[0]]}."
     elif place == ["budget"]:
         yield "budget", "Dollars and cents, more than nothing: 1.50."
     else:

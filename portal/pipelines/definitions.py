@@ -33,7 +33,7 @@ _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}")
 _NAMED = re.compile(r"\s*(parameters|run|pipeline)\.([A-Za-z_][A-Za-z0-9_]*)\s*")
 # Besides parameters: what a text may name.
 NAMED: Final = frozenset({("run", "id"), ("run", "due_at"), ("pipeline", "name")})
-_KINDS = {
+KINDS = {
     "array": "a list",
     "object": "names with values",
     "string": "text",
@@ -220,7 +220,7 @@ def told(error: ValidationError) -> Iterator[tuple[Path, str]]:
         yield path, f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing."
     elif error.validator == "type":
         kinds = [wanted] if isinstance(wanted, str) else wanted
-        yield path, f"This must be {'a single value' if len(kinds) > 1 else _KINDS[kinds[0]]}."
+        yield path, f"This must be {'a single value' if len(kinds) > 1 else KINDS[kinds[0]]}."
     elif error.validator == "anyOf" and (nearer := [each for each in error.context or () if each.validator != "type"]):
         for each in nearer:  # of the form that it was meant to have
             yield from told(each)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agents.orca_agent.steps.engine import Engine, socket_path
-from scripts.orca.console import ScriptError, complain, say, step
-from scripts.orca.run.processes import leash
+from scripts.orca.console import ScriptError, say, step
+from scripts.orca.throw_away import command_run, keep, not_started, server_start
 
 _SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
 _UP_WITHIN = 60
@@ -85,10 +84,10 @@ def _folder() -> Iterator[Path]:
 def _bridge() -> Iterator[str]:
     """A network of its own, so that engines side by side do not share one."""
     name, subnet = f"orca{secrets.token_hex(3)}", f"10.{secrets.randbelow(100) + 100}.{secrets.randbelow(256)}.1/24"
-    _run(["ip", "link", "add", name, "type", "bridge"])
+    command_run(["ip", "link", "add", name, "type", "bridge"])
     try:
-        _run(["ip", "address", "add", subnet, "dev", name])
-        _run(["ip", "link", "set", name, "up"])
+        command_run(["ip", "address", "add", subnet, "dev", name])
+        command_run(["ip", "link", "set", name, "up"])
         yield name
     finally:
         subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
@@ -98,23 +97,15 @@ def _start(server: str, folder: Path, bridge: str) -> subprocess.Popen[bytes]:
     # ``--exec-root`` is short: containers' sockets lie in it.
     places = [f"--data-root={folder / 'data'}", f"--exec-root={folder / 'x'}", f"--pidfile={folder / 'pid'}"]
     network = [f"--bridge={bridge}", "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false"]
-    with (folder / "engine.log").open("wb") as log:
-        return subprocess.Popen(
-            [*leash(), server, *places, *network, f"--host=unix://{folder / 'docker.sock'}"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, "PATH": _SEARCHED},
-        )
+    command = [server, *places, *network, f"--host=unix://{folder / 'docker.sock'}"]
+    return server_start(command, folder / "engine.log", environment={**os.environ, "PATH": _SEARCHED})
 
 
 def _await(process: subprocess.Popen[bytes], folder: Path) -> None:
     deadline = time.monotonic() + _UP_WITHIN
     while not Engine(str(folder / "docker.sock")).answers():
         if process.poll() is not None or time.monotonic() > deadline:
-            lines = (folder / "engine.log").read_text(errors="replace").splitlines()
-            raise ScriptError("The Docker engine did not start.", detail="\n".join(lines[-15:]))
+            raise not_started("The Docker engine", folder / "engine.log")
         time.sleep(0.1)
 
 
@@ -125,29 +116,14 @@ def _unmount(folder: Path) -> None:
         subprocess.run(["umount", "-l", place], capture_output=True, check=False)
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ScriptError(f"{Path(command[0]).name} failed.", detail=done.stdout + done.stderr)
-
-
 def main() -> int:
     from scripts.orca.images import images_ensure
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with engine() as path:
-            images_ensure(Engine(path))
-            say(f"ORCA_DOCKER_HOST=unix://{path}")
-            print("Stop with Ctrl-C; its images go with it.", file=sys.stderr)
-            signal.pause()
-    except KeyboardInterrupt:
-        return 0
-    except ScriptError as error:
-        complain(error)
-        return 1
-    return 0
+    def tell(path: str) -> None:
+        images_ensure(Engine(path))
+        say(f"ORCA_DOCKER_HOST=unix://{path}")
+
+    return keep(engine(), tell, "Stop with Ctrl-C; its images go with it.")
 
 
 if __name__ == "__main__":

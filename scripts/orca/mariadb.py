@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -18,9 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scripts.orca.console import ScriptError, complain, say, step
+from scripts.orca.console import ScriptError, say, step
 from scripts.orca.run.ports import free_port
-from scripts.orca.run.processes import leash
+from scripts.orca.throw_away import command_run, keep, not_started, server_start
 
 _SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 _UP_WITHIN = 60
@@ -47,7 +46,7 @@ def mariadb() -> Iterator[str]:
         user = ["--user=root"] if os.geteuid() == 0 else []
         place = ["--no-defaults", f"--datadir={folder / 'data'}", *user]
         with step("A private MariaDB"):
-            _run([installer, *place, "--auth-root-authentication-method=normal", "--skip-test-db"])
+            command_run([installer, *place, "--auth-root-authentication-method=normal", "--skip-test-db"])
             password, port = secrets.token_hex(16), free_port()
             (folder / "first.sql").write_text(_first_statements(password))
             process = _start(server, place, folder, port)
@@ -75,14 +74,7 @@ def _first_statements(password: str) -> str:
 def _start(server: str, place: list[str], folder: Path, port: int) -> subprocess.Popen[bytes]:
     files = [f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}", f"--init-file={folder / 'first.sql'}"]
     network = ["--bind-address=127.0.0.1", f"--port={port}", "--skip-name-resolve"]
-    with (folder / "server.log").open("wb") as log:
-        return subprocess.Popen(
-            [*leash(), server, *place, *files, *network, *_CARELESS],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    return server_start([server, *place, *files, *network, *_CARELESS], folder / "server.log")
 
 
 def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -92,31 +84,12 @@ def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
             if client.connect_ex(("127.0.0.1", port)) == 0:
                 return
         if process.poll() is not None or time.monotonic() > deadline:
-            detail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise ScriptError("MariaDB did not start.", detail=detail)
+            raise not_started("MariaDB", log)
         time.sleep(0.05)
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ScriptError(f"{Path(command[0]).name} failed.", detail=done.stdout + done.stderr)
-
-
 def main() -> int:
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with mariadb() as address:
-            say(address)
-            print("Stop with Ctrl-C; its data goes with it.", file=sys.stderr)
-            signal.pause()
-    except KeyboardInterrupt:
-        return 0
-    except ScriptError as error:
-        complain(error)
-        return 1
-    return 0
+    return keep(mariadb(), say, "Stop with Ctrl-C; its data goes with it.")
 
 
 if __name__ == "__main__":

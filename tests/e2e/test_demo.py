@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,12 +61,13 @@ def processes_of(home: Path) -> list[str]:
     return found
 
 
-def test_the_demo_walks_the_whole_way_and_leaves_nothing_running(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def demo_walked(folder: Path, *scenario: str) -> tuple[dict[str, Any], str]:
+    """Walk a demo to its end in a home of its own: its last line, and all that it said. Nothing is left running."""
+    home = folder / "home"
     ports = ["--port", str(free_port()), "--cloud-port", str(free_port())]
     done = subprocess.run(
-        [str(REPOSITORY / "scripts" / "run"), *ports, "--demo", "--exit"],
-        cwd=tmp_path,
+        [str(REPOSITORY / "scripts" / "run"), *ports, "--demo", *scenario, "--exit"],
+        cwd=folder,
         env=environment_of(home),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -74,9 +76,14 @@ def test_the_demo_walks_the_whole_way_and_leaves_nothing_running(tmp_path: Path)
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert processes_of(home) == []
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["demo"] == "ok"
+    return result, done.stdout
+
+
+def test_the_demo_walks_the_whole_way_and_leaves_nothing_running(tmp_path: Path) -> None:
+    result, said = demo_walked(tmp_path)
     assert [stage["name"] for stage in result["stages"]] == _STAGES
     assert result["facts"]["ssh"].startswith("ssh ")
-    assert "# Seattle's weather in 2014" in done.stdout
-    assert processes_of(home) == []
+    assert "# Seattle's weather in 2014" in said

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from scripts.orca.run.ports import free_port
-from tests.e2e.test_demo import WITHIN, environment_of, processes_of
-from tests.fixtures.cloud import REPOSITORY
+from tests.e2e.test_demo import demo_walked
 
 pytestmark = pytest.mark.cloud
 
@@ -35,23 +31,8 @@ _SCENES = 64
 
 
 def test_the_demo_blurs_a_sky_on_four_nodes_and_says_what_it_cost(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    ports = ["--port", str(free_port()), "--cloud-port", str(free_port())]
-    done = subprocess.run(
-        [str(REPOSITORY / "scripts" / "run"), *ports, "--demo", "satellite", "--exit"],
-        cwd=tmp_path,
-        env=environment_of(home),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=WITHIN,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert result["demo"] == "ok"
+    result, said = demo_walked(tmp_path, "satellite")
     assert [stage["name"] for stage in result["stages"]] == _STAGES
     assert result["facts"]["files"] == str(_SCENES)
     assert float(result["facts"]["speed_up"]) >= 2
-    assert "to pay" in done.stdout
-    assert processes_of(home) == []
+    assert "to pay" in said
