@@ -15,6 +15,7 @@ from django.utils.dateparse import parse_datetime
 from redis import RedisError
 from rest_framework import exceptions, status
 from rest_framework.pagination import CursorPagination
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -84,7 +85,12 @@ def _sendable(text: str) -> str:
 
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:
-    """DRF's exception handler. None for what is a fault of ours, which becomes a logged 500."""
+    """DRF's exception handler. None for what is a fault of ours, which becomes a logged 500.
+
+    A problem is JSON, whatever the answer would have been.
+    """
+    request = context["request"]
+    request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
     if isinstance(error, OperationalError | RedisError):
         logger.exception("what stands behind the API does not answer")
         error = Busy("Orca is busy with itself just now.", hint="Ask again in a moment.")

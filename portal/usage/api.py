@@ -37,7 +37,7 @@ class UsageOut(serializers.Serializer[Any]):
     months = MonthOut(many=True, help_text="Those in which something was used, and this one; the newest first.")
 
 
-class LineOut(serializers.Serializer[Any]):
+class StatementLineOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     id = serializers.CharField(help_text="Of the workspace or the script.")
     cost = Dollars(source="nano")
@@ -62,8 +62,8 @@ class StatementOut(serializers.Serializer[Any]):
     used = Dollars(help_text="Before deductions.")
     total = Dollars(help_text="After them.")
     kinds = KindOut(many=True)
-    workspaces = LineOut(many=True)
-    scripts = LineOut(many=True)
+    workspaces = StatementLineOut(many=True)
+    scripts = StatementLineOut(many=True)
     days = serializers.SerializerMethodField(help_text="What each day cost, kind by kind.")
     deductions = DeductionOut(many=True, help_text="In the order in which they are taken off.")
     csv = serializers.SerializerMethodField(help_text="Where it is as a table.")
@@ -103,6 +103,7 @@ class _Csv(BaseRenderer):
     charset: str | None = "utf-8"
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> Any:
+        """Nothing to do: the view has the bytes."""
         return data
 
 
