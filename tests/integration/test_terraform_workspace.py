@@ -150,6 +150,7 @@ def test_agents_find_their_settings(built: Built) -> None:
         "events_queue_url": built.scene.events_queue,
         "signing_key": SIGNING_KEY,
         "slots": 2,
+        "registry": "",
     }
 
 

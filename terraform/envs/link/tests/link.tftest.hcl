@@ -55,7 +55,7 @@ run "least_privilege" {
   assert {
     condition = alltrue([
       for statement in jsondecode(aws_iam_role_policy.this.policy).Statement :
-      statement.Resource != ["*"] || alltrue([for action in statement.Action : can(regex("^(ec2:Describe|sts:Get)", action))])
+      statement.Resource != ["*"] || alltrue([for action in statement.Action : can(regex("^(cloudwatch:Get|ec2:Describe|sts:Get)", action))])
     ])
     error_message = "What is allowed everywhere only looks."
   }
