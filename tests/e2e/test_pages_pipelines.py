@@ -56,6 +56,6 @@ def test_a_pipeline_is_built_by_hand_run_on_schedule_and_another_stopped(page_of
 
     built(page, f"name: {slow}\nworkspace: {lab.workspace}\nsteps:\n  - {{name: wait, script: {slow}}}\n")
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.locator("#run-head").get_by_text("Running")).to_be_visible(timeout=SOON)
+    expect(page.locator("#run-head").get_by_text("Running", exact=True)).to_be_visible(timeout=SOON)
     page.get_by_role("button", name="Stop").first.click()
     expect(page.locator("#run-head").get_by_text("Cancelled")).to_be_visible(timeout=SOON)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scripts.orca.paths import ROOT
 
-_READERS = {"text", "number", "decimal", "switch", "words", "rate", "database"}
+_READERS = {"text", "number", "decimal", "switch", "words", "rate", "dollars", "database"}
 # Read by the scripts, boto3 or Terraform rather than through portal.env.
 _ELSEWHERE = {
     "ORCA_HOME",
@@ -18,6 +18,8 @@ _ELSEWHERE = {
     "ORCA_CLOUD_PORT",
     "ORCA_PYTHON",
     "ORCA_TF_MIRROR",
+    "ORCA_DOCKER_HOST",
+    "DOCKER_HOST",
     "AWS_PROFILE",
     "AWS_ACCESS_KEY_ID",
 }

@@ -23,6 +23,12 @@ def _fresh_prices() -> Iterator[None]:
     forget_prices()
 
 
+@pytest.fixture
+def list_prices(db: None) -> None:
+    """For tests of prices themselves."""
+    prices_restored()
+
+
 def prices_restored() -> None:
     """The list prices that a migration made: a test with transactions of its own may follow one that emptied them."""
     if not Price.objects.exists():

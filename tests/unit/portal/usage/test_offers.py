@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from portal.usage.models import Price
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("list_prices")]
 LINUX = {
     "operatingSystem": "Linux",
     "tenancy": "Shared",

@@ -11,7 +11,7 @@ from pytest_django import Settings
 from portal.usage import prices
 from portal.usage.models import Margin, Price
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("list_prices")]
 LONG_AGO, THEN, NOW = (datetime(year, 1, 1, tzinfo=UTC) for year in (2019, 2025, 2026))
 
 
