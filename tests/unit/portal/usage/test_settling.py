@@ -154,6 +154,7 @@ def test_a_minute_is_billed_at_least(span: Span) -> None:
     assert total() == 60 * RATE
 
 
+@pytest.mark.usefixtures("list_prices")
 def test_a_new_price_counts_from_its_instant_on(span: Span) -> None:
     Price.objects.create(
         region="eu-central-1",
