@@ -25,19 +25,17 @@ from portal.workspaces.models import Workspace
 if TYPE_CHECKING:
     from portal.jobs.models import Job
 
-NANO = 1_000_000_000
-
 
 def nano(dollars: str) -> int:
     """``1.50`` in nano-dollars."""
-    return int(Decimal(dollars) * NANO)
+    return int(Decimal(dollars) * amounts.NANO)
 
 
 def dollars(amount: int | None) -> str | None:
     """An amount as text: dollars with cents, and finer where it is less than that."""
     if amount is None:
         return None
-    value = Decimal(amount) / NANO
+    value = Decimal(amount) / amounts.NANO
     return f"{value:.2f}" if value >= 1 or value == 0 else f"{value:.6f}"
 
 
@@ -119,7 +117,6 @@ def split(job: Job) -> None:
         most = shards * (1 + job.definition["retries"]["count"]) * one
         reservations.reserve(run=run, most=most + _nodes_most(job.workspace, job.nodes))
         run.cost_limit = most
-    run.cost_of_step = one
     _limit(run, limit=run.cost_limit, one=one)
     given = {"workspace": job.workspace, "definition": job.definition, "nodes": job.nodes, "version": job.version}
     job.estimate, job.estimate_most = estimated(shards=shards, **given)
@@ -129,7 +126,3 @@ def split(job: Job) -> None:
 def _limit(run: Run, *, limit: int | None, one: int) -> None:
     run.cost_limit, run.cost_of_step = limit, one
     Run.objects.filter(pk=run.pk).update(cost_limit=limit, cost_of_step=one)
-
-
-def ended(job: Job) -> None:
-    """In the transaction in which its run has ended. What was reserved is settled by `portal.usage` itself."""

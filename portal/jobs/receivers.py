@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from portal.core.background import enqueue_on_commit
-from portal.jobs import handing, images, money, stragglers
+from portal.jobs import handing, images, stragglers
 from portal.jobs.models import WORKING, Job, Phase
 from portal.jobs.nodes import wanted_on_commit
 from portal.jobs.phases import WORK, phase_enter
@@ -29,7 +29,6 @@ def _ended(sender: object, *, run: Run, **_: Any) -> None:
     job = Job.objects.select_related("run", "workspace").filter(run=run.pk).first()
     if job is None:
         return
-    money.ended(job)
     if phase_enter(job, Phase.GATHERING, among=WORKING, message="The outputs are being gathered."):
         enqueue_on_commit(WORK, job.pk)
     elif phase_enter(job, Phase.ENDED, among=[Phase.SEARCHING, Phase.SPLITTING], ended_at=timezone.now(), message=""):

@@ -14,7 +14,8 @@ from portal.core.admin import LookOnly
 from portal.usage import money
 from portal.usage.budget_admin import AmountField
 from portal.usage.models import Grant, Margin, Price, Span, UsageRecord
-from portal.usage.prices import NANO, forget_prices, nano_of
+from portal.usage.money import NANO
+from portal.usage.prices import forget_prices, nano_of
 
 
 class PriceForm(forms.ModelForm[Price]):

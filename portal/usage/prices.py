@@ -19,9 +19,9 @@ from pathlib import Path
 from django.conf import settings
 
 from portal.usage.models import Margin, Price
+from portal.usage.money import NANO
 
 logger = logging.getLogger(__name__)
-NANO = 1_000_000_000
 GIB = 1024**3
 KEPT_SECONDS = 30.0
 _LIST = Path(__file__).parent / "list_prices.json"

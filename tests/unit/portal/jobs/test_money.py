@@ -16,11 +16,12 @@ from portal.pipelines.models import Run, State, Step
 from portal.usage import guard
 from portal.usage.budgets import budget_update
 from portal.usage.models import Budget, Reservation, UsageRecord
+from portal.usage.money import NANO
 from portal.workspaces.models import Workspace
 from tests.unit.portal.jobs.conftest import shard_end
 from tests.unit.portal.pipelines.conftest import Agent
 
-DOLLAR = money.NANO
+DOLLAR = NANO
 LIMITS = {"seconds": 600, "output_mb": 10}
 
 

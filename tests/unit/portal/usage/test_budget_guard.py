@@ -18,13 +18,14 @@ from portal.pipelines.models import Run, State
 from portal.usage import guard, ledger, prices
 from portal.usage.budgets import budget_update
 from portal.usage.models import Budget, Span
+from portal.usage.money import NANO
 from portal.workspaces.models import Instance, Workspace
 from portal.workspaces.services import workspace_start
 from tests.unit.portal.pipelines.conftest import INSTANCE, Agent, only_step
 from tests.unit.portal.usage.test_reservations import operator, used
 
 __all__ = ["operator"]
-DOLLAR = prices.NANO
+DOLLAR = NANO
 
 
 @pytest.fixture

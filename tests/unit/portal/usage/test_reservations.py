@@ -17,6 +17,7 @@ from portal.pipelines.pipelines import pipeline_apply, pipeline_run
 from portal.usage import bounds, ledger, money, prices, reservations
 from portal.usage.budgets import budget_update
 from portal.usage.models import Budget, Kind, Reservation, Span, UsageDay, UsageRecord
+from portal.usage.money import NANO
 from portal.usage.statements import month_after
 from portal.workspaces.models import Workspace
 from tests.unit.portal.pipelines.conftest import Agent, only_step
@@ -129,7 +130,7 @@ def test_what_is_stored_is_set_aside_until_the_month_ends(owner: User, operator:
     used(owner, workspace, 500, Kind.STORAGE)
     disk = {"owner": owner, "workspace": workspace, "instance_id": "i-1", "seen_at": now, "region": "eu-central-1"}
     Span.objects.create(kind="volume", gb=20, began_at=now - timedelta(days=60), **disk)
-    hard = 100 * prices.NANO
+    hard = 100 * NANO
     budget_update(user=owner, by=operator, hard=hard)
     left = (month_after(ledger.this_month()) - now.date()).days
     days = (month_after(ledger.this_month()) - ledger.this_month()).days
