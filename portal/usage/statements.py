@@ -42,6 +42,9 @@ _UNITS = {
     Kind.EGRESS: "GB",
     Kind.INGRESS: "GB",
     Kind.REQUEST: "requests",
+    Kind.READ: "requests",
+    Kind.SENT: "GB",
+    Kind.FETCHED: "GB",
 }
 
 
@@ -145,6 +148,8 @@ def shown(kind: str, quantity: int, month: date) -> Decimal:
         Kind.STORAGE: prices.GIB * seconds_of_month(month) // 3_600,
         Kind.EGRESS: prices.GIB,
         Kind.INGRESS: prices.GIB,
+        Kind.SENT: prices.GIB,
+        Kind.FETCHED: prices.GIB,
     }.get(Kind(kind), 1)
     return (Decimal(quantity) / divisor).quantize(Decimal("0.0001"))
 
