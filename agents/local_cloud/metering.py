@@ -76,9 +76,9 @@ class Meter:
             ]
         yield from found
 
-    def add(self, series: Series, counted: Mapping[str, int]) -> None:
-        """Count these now."""
-        hour = int(time.time()) // 3_600
+    def add(self, series: Series, counted: Mapping[str, int], *, hour: int | None = None) -> None:
+        """Count these: now, unless an hour is named."""
+        hour = int(time.time()) // 3_600 if hour is None else hour
         with self._lock:
             sums = self._sums.setdefault(series, {}).setdefault(hour, {})
             for metric, value in counted.items():
