@@ -59,6 +59,12 @@ class Line:
     kind: str = ""
     id: str = ""
 
+    @property
+    def amount(self) -> str:
+        """How much it was, for people."""
+        digits = 0 if self.unit == _UNITS[Kind.REQUEST] else 2
+        return f"{self.quantity:,.{digits}f} {self.unit}"
+
 
 @dataclass(frozen=True)
 class Deduction:

@@ -51,9 +51,10 @@ def _get(response: Any, bucket_name: str, querystring: dict[str, Any]) -> _Answe
 
 
 def _put(response: Any, bucket_name: str) -> _Answer:
-    root = ElementTree.fromstring(response.body)  # noqa: S314 (expat expands no externals)
+    body = response.body if isinstance(response.body, bytes) else response.body.encode()
+    root = ElementTree.fromstring(body)  # noqa: S314 (expat expands no externals)
     name = next((child.text for child in root if child.tag.rpartition("}")[2] == "Id"), None)
-    _of(response, bucket_name)[name or ""] = bytes(response.body)
+    _of(response, bucket_name)[name or ""] = body
     return 200, {}, ""
 
 
