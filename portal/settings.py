@@ -175,6 +175,8 @@ EGRESS_ALARM_GB = env.number("ORCA_EGRESS_ALARM_GB", 50, least=1, most=1_000_000
 # Money is kept in nano-dollars. Without an amount there is no budget.
 BUDGET_SOFT = env.dollars("ORCA_BUDGET_SOFT")
 BUDGET_HARD = env.dollars("ORCA_BUDGET_HARD")
+# What S3 and EC2 have measured of traffic is asked for so often, in seconds.
+TRAFFIC_EVERY = env.number("ORCA_TRAFFIC_EVERY", 3_600, least=10, most=86_400)
 BUDGET_SWEEP = env.number("ORCA_BUDGET_SWEEP", 60, least=5, most=3_600)
 MAX_WORKSPACES = env.number("ORCA_MAX_WORKSPACES", 3, least=0, most=10_000)
 QUOTA: dict[str, Any] = {
@@ -325,6 +327,7 @@ CELERY_BEAT_SCHEDULE = {
         ("usage-facts", "portal.usage.tasks.facts_observe", 30),
         ("usage-settle", "portal.usage.tasks.spans_settle", 300),
         ("usage-storage", "portal.usage.tasks.storage_measure", 3_600),
+        ("usage-traffic", "portal.usage.tasks.traffic_measure", TRAFFIC_EVERY),
         ("housekeeping", "portal.core.tasks.housekeeping", 3_600),
     )
 }
@@ -362,6 +365,8 @@ TERRAFORM_ROOT = BASE_DIR / "terraform" / "envs"
 TERRAFORM_DATA = ORCA_HOME / "terraform" / "data"
 # Where instances share one engine, as in the embedded cloud, an image need not travel.
 IMAGE_REGISTRY = env.switch("ORCA_IMAGE_REGISTRY", not AWS_ENDPOINT_URL)
+# S3's request metrics cost as CloudWatch's custom metrics do; without them nobody knows what is downloaded.
+REQUEST_METRICS = env.switch("ORCA_REQUEST_METRICS", True)
 S3_PATH_STYLE = env.switch("ORCA_S3_PATH_STYLE", bool(AWS_ENDPOINT_URL))
 # How long silence may last before a sweep acts on it, in seconds.
 TERRAFORM_SILENCE = env.number("ORCA_TERRAFORM_SILENCE", 30, least=5, most=3_600)

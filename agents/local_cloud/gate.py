@@ -48,6 +48,15 @@ class Recorder(Protocol):
         """Until it is written down, so that the caller may be answered."""
 
 
+class Meter(Protocol):
+    """Told after each request how much it was."""
+
+    def served(
+        self, service: str, environ: Mapping[str, Any], call: Call, *, came: int, went: int, status: int
+    ) -> None:
+        """Bytes of the request's body and of its answer's."""
+
+
 class Locks:
     """One lock for S3, one for SQS, and one for all the rest, whose services call each other inside moto without any
     care for threads."""
@@ -77,11 +86,17 @@ class Gate:
     """The WSGI application."""
 
     def __init__(
-        self, enforcement: Enforcement, locks: Locks, recorder: Recorder, health: Callable[[], object]
+        self,
+        enforcement: Enforcement,
+        locks: Locks,
+        recorder: Recorder,
+        meter: Meter,
+        health: Callable[[], object],
     ) -> None:
         self._enforcement = enforcement
         self._locks = locks
         self._recorder = recorder
+        self._meter = meter
         self._health = health
         self._moto = DomainDispatcherApplication(_application)
 
@@ -140,8 +155,11 @@ class Gate:
         answer = _straight if service == "sqs" and _about_messages(environ) else _through_flask
         with self._locks.for_request(service, environ, body):
             chunks = answer(app, environ, remember)
-            written = self._recorder.touched(service, environ, call, body, int(seen[0].split(None, 1)[0]))
+            status = int(seen[0].split(None, 1)[0])
+            written = self._recorder.touched(service, environ, call, body, status)
         self._recorder.wait(written)
+        went = sum(map(len, chunks))
+        self._meter.served(service, environ, call, came=len(body), went=went, status=status)
         start_response(seen[0], seen[1])
         return chunks
 

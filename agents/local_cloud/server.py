@@ -25,6 +25,7 @@ from agents.local_cloud.mends import (
     bucket_listing,
     bucket_metrics,
     instance_lifecycle,
+    metrics_configurations,
     policy_simulation,
     queues,
     queues_of_other_accounts,
@@ -32,8 +33,10 @@ from agents.local_cloud.mends import (
     role_assumption,
     security_group_rules,
     stack_policies,
+    traffic_metrics,
     uploads,
 )
+from agents.local_cloud.metering import Meter
 from agents.local_cloud.ssh.doors import SshDoors
 from agents.local_cloud.state.bodies import BodyFolder
 from agents.local_cloud.state.objects import ObjectLogs
@@ -71,7 +74,8 @@ class LocalCloud:
         self._store = Store(self._data / "state", locks.of)
         self._objects = ObjectLogs(self._data / "buckets", self._bodies)
         recorder = Recorder(self._store, self._objects)
-        self._server = WebServer(HOST, options.port, Gate(enforcement, locks, recorder, self.health))
+        self._meter = Meter(self._data / "metrics.json")
+        self._server = WebServer(HOST, options.port, Gate(enforcement, locks, recorder, self._meter, self.health))
         tools = Tools.find(self._data)
         self._doors = SshDoors(tools)
         self._fleet = Fleet(
@@ -96,6 +100,8 @@ class LocalCloud:
         policy_simulation.apply()
         bucket_listing.apply(enforcement)
         bucket_metrics.apply()
+        metrics_configurations.apply()
+        traffic_metrics.apply(self._meter)
         uploads.apply()
         security_group_rules.apply()
         stack_policies.apply()
@@ -115,6 +121,7 @@ class LocalCloud:
             signal.signal(number, lambda *_: self._stop.set())
         self._store.restore()
         self._objects.restore()
+        self._meter.restore()
         if ensure_administrators(self._data, self._region):
             for account in ACCOUNTS.values():
                 self._store.changed("iam", account, PARTITION)
@@ -131,6 +138,7 @@ class LocalCloud:
         self._fleet.leave()
         self._server.shutdown()
         self._store.flush()
+        self._meter.flush()
         self._bodies.close()
         return 0
 

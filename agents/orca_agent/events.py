@@ -173,7 +173,8 @@ class StepFinished(Event):
 
     ``peak_memory_mb`` is that of all processes together; pages that they share may count more than once.
     ``boot_id`` as in `StepLog`, "" where nothing ran. ``image`` is that of the container (``sha256:…``), "" without
-    one. ``bytes_in`` came to the instance for it, ``bytes_out`` went to the bucket.
+    one. ``bytes_in`` came to the instance for it, ``bytes_fetched`` of them from the own bucket; ``bytes_out`` went to
+    the bucket.
     """
 
     kind: ClassVar[str] = "step.finished"
@@ -196,6 +197,7 @@ class StepFinished(Event):
     image: str = ""
     bytes_in: int = 0
     bytes_out: int = 0
+    bytes_fetched: int = 0
 
 
 def event_json(event: Event) -> Dict[str, Any]:
@@ -297,6 +299,7 @@ def _finished(fields: Fields, base: Dict[str, Any]) -> Event:
         image=fields.text("image", limit=80, default=""),
         bytes_in=fields.integer("bytes_in", default=0),
         bytes_out=fields.integer("bytes_out", default=0),
+        bytes_fetched=fields.integer("bytes_fetched", default=0),
     )
 
 

@@ -107,6 +107,11 @@ def groups(account_id: str, region: str, role: str) -> tuple[Group, ...]:
             ),
         ),
         Group(
+            "measured",
+            "What is used, as AWS counts it",
+            (Need(("cloudwatch:GetMetricData", "cloudwatch:GetMetricStatistics"), ("*",)),),
+        ),
+        Group(
             "images",
             "Machine images",
             (Need(("ssm:GetParameter",), (f"arn:aws:ssm:{region}::parameter/aws/service/ami-amazon-linux-latest/x",)),),
@@ -134,6 +139,8 @@ _BUCKET = (
     "PutBucketOwnershipControls",
     "GetBucketTagging",
     "PutBucketTagging",
+    "GetMetricsConfiguration",
+    "PutMetricsConfiguration",
 )
 _OBJECT = ("GetObject", "PutObject", "DeleteObject", "DeleteObjectVersion")
 _QUEUE = (

@@ -41,7 +41,7 @@ def document(account_id: str, role: str = PROVISIONER) -> Document:
         _allow("WorkspaceRolesWithinBoundary", _BOUNDED_ACTIONS, [roles], bounded),
         _allow("RolesOfMachines", ["iam:PassRole"], [roles], {"StringEquals": {"iam:PassedToService": _EC2}}),
         _allow("Images", ["ssm:GetParameter", "ssm:GetParameters"], ["arn:aws:ssm:*:*:parameter/aws/service/*"]),
-        _allow("Look", ["cloudwatch:GetMetricStatistics", "ec2:Describe*", "sts:GetCallerIdentity"], ["*"]),
+        _allow("Look", [*_MEASURED, "ec2:Describe*", "sts:GetCallerIdentity"], ["*"]),
         _allow("NewMachines", ["ec2:RunInstances"], [f"{ec2}:instance/*"], wanted),
         _allow("PartsOfMachines", ["ec2:RunInstances"], _parts(ec2)),
         _allow("OwnMachines", _MACHINE_ACTIONS, [f"{ec2}:instance/*", f"{ec2}:volume/*"], own),
@@ -98,6 +98,8 @@ def _parts(ec2: str) -> list[str]:
 _EC2 = "ec2.amazonaws.com"
 _GROUP_MAKING = ["CreateSecurityGroup"]
 _RULE_MAKING = ["AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"]
+
+_MEASURED = ["cloudwatch:GetMetricData", "cloudwatch:GetMetricStatistics"]
 
 _SECRET_ACTIONS = [
     f"secretsmanager:{name}" for name in ("CreateSecret", "PutSecretValue", "DeleteSecret", "TagResource")

@@ -29,6 +29,7 @@ from portal.jobs.nodes import wanted_on_commit
 from portal.jobs.phases import Lost, phase_enter, still_ours
 from portal.jobs.searching import Watch
 from portal.pipelines.models import State, Step
+from portal.usage.services import reading_add
 
 logger = logging.getLogger(__name__)
 _AT_ONCE = 8
@@ -57,6 +58,7 @@ def job_gather(job: Job) -> None:
         gatherer.copy_into(index)
         gatherer.drop_leftovers()
         index.keep()
+        reading_add(run=job.run, size=index.bytes)  # said before it is done: what S3 counts is known to be ours
         size = archived(job, index, watch) if index.files else 0
         _ended(job, index, size)
 

@@ -25,7 +25,7 @@ _scripts: dict[str, str] = {}
 class Attempt:
     """Ids but for the numbers; ``execution`` is which time that an agent began the step.
 
-    ``slots`` and ``instance_type`` are the instance's, ``region`` is its account's. ``limited``: the run has a limit of
+    ``bytes_fetched``: of ``bytes_in``, what came from the workspace's own bucket. ``slots`` and ``instance_type`` are the instance's, ``region`` is its account's. ``limited``: the run has a limit of
     what it may cost.
     """
 
@@ -41,6 +41,7 @@ class Attempt:
     finished_at: datetime
     bytes_in: int = 0
     bytes_out: int = 0
+    bytes_fetched: int = 0
     limited: bool = False
     slots: int = 1
     instance_type: str = ""
@@ -71,6 +72,7 @@ def attempt_of(step: Step, **known: Any) -> Attempt | None:
         finished_at=max(started, min(finished, now)),
         bytes_in=known.get("bytes_in", 0),
         bytes_out=known.get("bytes_out", 0),
+        bytes_fetched=known.get("bytes_fetched", 0),
         limited=step.run.cost_limit is not None,
     )
 

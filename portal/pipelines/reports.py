@@ -260,6 +260,7 @@ class _Book:
             finished_at=instances.instant(event.finished_at),
             bytes_in=event.bytes_in,
             bytes_out=event.bytes_out,
+            bytes_fetched=event.bytes_fetched,
         )
 
     def _log(self, report: Report, event: protocol.StepLog) -> None:

@@ -94,7 +94,7 @@ class CostOut(serializers.Serializer[Any]):
     compute = Dollars()
     start_up = Dollars(help_text="Of the instances that were started for it.")
     storage = Dollars()
-    egress = Dollars()
+    egress = Dollars(help_text="Always 0 for new runs: data out is the workspace's, on its owner's statement.")
     ingress = Dollars()
 
 

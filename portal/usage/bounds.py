@@ -15,16 +15,16 @@ from portal.workspaces.models import Workspace
 # sending what it leaves. In a container, which may have to be built, more.
 AROUND_SECONDS = 300
 AROUND_CONTAINER_SECONDS = 1_800
-MB = 1024 * 1024
 
 
 def most_of_attempt(workspace: Workspace, limits: Mapping[str, Any], *, container: bool = False) -> int:
-    """What one attempt costs that runs up to its limit on its share of an instance, and sends all that it may."""
+    """What one attempt costs that runs up to its limit on its share of an instance.
+
+    What it leaves goes to its bucket for nothing; what goes out of the cloud is on the workspace's account.
+    """
     region, now = workspace.cloud_account.region, timezone.now()
     seconds = int(limits["seconds"]) + (AROUND_CONTAINER_SECONDS if container else AROUND_SECONDS)
-    share = -(-seconds * prices.instance_rate(region, workspace.instance_type, now) // max(1, workspace.slots))
-    sent = (int(limits["output_mb"]) + int(limits["log_mb"])) * MB
-    return share + -(-sent * prices.egress_rate(region, now) // prices.GIB)
+    return -(-seconds * prices.instance_rate(region, workspace.instance_type, now) // max(1, workspace.slots))
 
 
 def most_of_step(

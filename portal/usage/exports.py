@@ -62,7 +62,7 @@ def statement_pdf(owner: User, statement: Statement) -> bytes:
         _paragraph(f"Statement of {who}. Days are counted in UTC, amounts are US dollars.", "Normal"),
         Spacer(1, 6 * mm),
     ]
-    kinds = [[line.name, f"{line.quantity:,.2f} {line.unit}", money.shown(line.nano)] for line in statement.kinds]
+    kinds = [[line.name, line.amount, money.shown(line.nano)] for line in statement.kinds]
     parts += _table("Used", ["What", "How much", "Costs"], kinds, ["Together", "", money.shown(statement.used)])
     taken = [[d.name, d.why, money.shown(-d.nano)] for d in statement.deductions]
     if taken:

@@ -65,7 +65,7 @@ def list_prices() -> list[Price]:
     rows = [("instance", size, dollars) for size, dollars in listed["instance_hour"].items()]
     rows += [(kind, "", listed[f"{kind}_gb_month"]) for kind in ("volume", "storage")]
     rows += [(kind, "", listed[f"{kind}_gb"]) for kind in ("egress", "ingress")]
-    rows.append(("request", "", listed["request"]))
+    rows += [(kind, "", listed[kind]) for kind in ("request", "read")]
     since, source = datetime.fromisoformat(listed["valid_from"]), f"list price, {listed['noted']}"
     return [
         Price(region=listed["region"], kind=kind, size=size, nano=nano_of(dollars), valid_from=since, source=source)
@@ -140,6 +140,16 @@ def egress_rate(region: str, at: datetime) -> int:
 def ingress_rate(region: str, at: datetime) -> int:
     """Of one GB (2^30 bytes) that comes in."""
     return tariff(region, Price.Kind.INGRESS).at(at)
+
+
+def request_rate(region: str, at: datetime) -> int:
+    """Of one request that writes or lists."""
+    return tariff(region, Price.Kind.REQUEST).at(at)
+
+
+def read_rate(region: str, at: datetime) -> int:
+    """Of one request that reads."""
+    return tariff(region, Price.Kind.READ).at(at)
 
 
 def nano_of(dollars: str | Decimal) -> int:

@@ -23,7 +23,11 @@ from portal.workspaces.models import Instance
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run costs, until now. What its outputs cost while they are kept is on the workspace's account."""
+    """What a run costs, until now.
+
+    What its outputs cost while they are kept, and when somebody downloads them, is on the workspace's account:
+    ``egress`` is what runs of earlier releases were charged for sending them to the bucket.
+    """
 
     compute: int = 0
     start_up: int = 0

@@ -13,13 +13,14 @@ from django.db.models import F
 from django.utils import timezone
 
 from portal.accounts.models import User
+from portal.core.ids import new_id
 from portal.pipelines.attempts import Attempt
 from portal.pipelines.models import Run
 from portal.usage import prices
 from portal.usage.accrual import between, day_of, days
 from portal.usage.models import Grant, Kind, Price, UsageDay, UsageRecord
 
-MS, BYTES, BYTE_HOURS, GB_SECONDS = "ms", "bytes", "byte-hours", "GB-seconds"
+MS, BYTES, BYTE_HOURS, GB_SECONDS, REQUESTS = "ms", "bytes", "byte-hours", "GB-seconds", "requests"
 _Sum = tuple[int, int, int]
 
 
@@ -91,7 +92,11 @@ def attempts_add(*, attempts: Sequence[Attempt]) -> None:
 
 
 def records_of(attempt: Attempt) -> list[UsageRecord]:
-    """An attempt's time, a record a day, and its bytes."""
+    """An attempt's time, a record a day, and its bytes.
+
+    What it sends to its bucket and fetches from there costs nothing. It is known so that it can be told from what goes
+    out (`traffic`): inputs come after the beginning, outputs go after the end.
+    """
     if attempt.started_at is None:
         return []
     start, end = attempt.started_at, max(attempt.started_at, attempt.finished_at)
@@ -103,14 +108,37 @@ def records_of(attempt: Attempt) -> list[UsageRecord]:
         told = {"quantity": amount.ms, "unit": MS, "rate": tariff.at(begin), "nano": amount.nano}
         key = f"{name}:{day:%Y%m%d}"
         records.append(_of(attempt, kind=Kind.COMPUTE, key=key, began_at=begin, ended_at=until, **told))
-    for kind, count, rate in (
-        (Kind.EGRESS, attempt.bytes_out, prices.egress_rate(attempt.region, end)),
-        (Kind.INGRESS, attempt.bytes_in, prices.ingress_rate(attempt.region, end)),
+    for kind, count, at, rate in (
+        (Kind.SENT, attempt.bytes_out, end, 0),
+        (Kind.FETCHED, attempt.bytes_fetched, start, 0),
+        (Kind.INGRESS, attempt.bytes_in - attempt.bytes_fetched, end, prices.ingress_rate(attempt.region, end)),
     ):
-        if count:
+        if count > 0:
             told = {"quantity": count, "unit": BYTES, "rate": rate, "nano": count * rate // prices.GIB}
-            records.append(_of(attempt, kind=kind, key=f"{name}:{kind}", began_at=end, ended_at=end, **told))
+            records.append(_of(attempt, kind=kind, key=f"{name}:{kind}", began_at=at, ended_at=at, **told))
     return records
+
+
+def reading_add(*, run: Run, size: int) -> None:
+    """Note what Orca itself has read of a workspace's bucket for a run: that is nobody's data out."""
+    if size <= 0:
+        return
+    now = timezone.now()
+    record = UsageRecord(
+        owner_id=run.owner_id,
+        workspace_id=run.workspace_id,
+        run=run,
+        kind=Kind.FETCHED,
+        quantity=size,
+        unit=BYTES,
+        rate=0,
+        nano=0,
+        began_at=now,
+        ended_at=now,
+        day=day_of(now),
+        key=f"{Kind.FETCHED}:{new_id()}",
+    )
+    records_add(records=[record])
 
 
 def _of(attempt: Attempt, *, began_at: datetime, **told: Any) -> UsageRecord:

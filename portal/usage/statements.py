@@ -42,6 +42,9 @@ _UNITS = {
     Kind.EGRESS: "GB",
     Kind.INGRESS: "GB",
     Kind.REQUEST: "requests",
+    Kind.READ: "requests",
+    Kind.SENT: "GB",
+    Kind.FETCHED: "GB",
 }
 
 
@@ -55,6 +58,12 @@ class Line:
     unit: str = ""
     kind: str = ""
     id: str = ""
+
+    @property
+    def amount(self) -> str:
+        """How much it was, for people."""
+        digits = 0 if self.unit == _UNITS[Kind.REQUEST] else 2
+        return f"{self.quantity:,.{digits}f} {self.unit}"
 
 
 @dataclass(frozen=True)
@@ -145,6 +154,8 @@ def shown(kind: str, quantity: int, month: date) -> Decimal:
         Kind.STORAGE: prices.GIB * seconds_of_month(month) // 3_600,
         Kind.EGRESS: prices.GIB,
         Kind.INGRESS: prices.GIB,
+        Kind.SENT: prices.GIB,
+        Kind.FETCHED: prices.GIB,
     }.get(Kind(kind), 1)
     return (Decimal(quantity) / divisor).quantize(Decimal("0.0001"))
 

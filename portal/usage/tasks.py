@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
-from portal.usage import facts, guard, settling, storage
+from portal.usage import facts, guard, settling, storage, traffic
 
 
 @shared_task
@@ -22,6 +22,11 @@ def spans_settle(**_: Any) -> int:
 @shared_task
 def storage_measure(**_: Any) -> int:
     return storage.storage_measure()
+
+
+@shared_task
+def traffic_measure(**_: Any) -> int:
+    return traffic.traffic_measure()
 
 
 @shared_task

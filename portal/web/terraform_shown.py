@@ -29,6 +29,7 @@ _PLAIN = {
     "aws_internet_gateway": "the way to the internet",
     "aws_route_table": "the routes",
     "aws_route_table_association": "the routes",
+    "aws_s3_bucket_metric": "the measuring of what is downloaded",
     "aws_s3_bucket_policy": "the bucket's policy",
     "aws_s3_bucket_public_access_block": "the bucket's lock against the public",
     "aws_s3_bucket_ownership_controls": "the bucket's ownership",

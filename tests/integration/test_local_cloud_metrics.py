@@ -1,4 +1,4 @@
-"""The local cloud says what buckets hold as S3 does: once a day, to whoever may ask CloudWatch."""
+"""The local cloud says what buckets hold and serve as S3 does, to whoever may ask CloudWatch."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.fixtures.cloud import ACCOUNTS, IMPATIENT, REGION, Cloud
+from tests.fixtures.cloud import ACCOUNTS, IMPATIENT, REGION, Cloud, measured
 
 pytestmark = pytest.mark.cloud
 
@@ -48,6 +49,58 @@ def asked(cloud: Cloud, *actions: str) -> list[Any]:
         Statistics=["Average"],
     )
     return list(found["Datapoints"])
+
+
+def test_what_was_served_is_counted_where_that_is_switched_on(local_cloud: Cloud) -> None:
+    s3, cloudwatch = local_cloud.client("s3"), local_cloud.client("cloudwatch")
+
+    def counted(bucket: str, metric: str) -> int:
+        return measured(cloudwatch, "AWS/S3", metric, BucketName=bucket, FilterId="EntireBucket")
+
+    for name in ("counted", "not-counted"):
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_bucket_metrics_configuration(
+        Bucket="counted", Id="EntireBucket", MetricsConfiguration={"Id": "EntireBucket"}
+    )
+    for name in ("counted", "not-counted"):
+        s3.put_object(Bucket=name, Key="a", Body=b"x" * 1_000)
+        assert s3.get_object(Bucket=name, Key="a", Range="bytes=0-99")["ContentLength"] == 100
+        link = s3.generate_presigned_url("get_object", Params={"Bucket": name, "Key": "a"})
+        assert len(httpx.get(link, trust_env=False).content) == 1_000
+        s3.head_object(Bucket=name, Key="a")
+        with pytest.raises(ClientError):
+            s3.get_object(Bucket=name, Key="missing")
+        s3.delete_object(Bucket=name, Key="a")
+    found = {
+        metric: counted("counted", metric)
+        for metric in ("BytesDownloaded", "BytesUploaded", "GetRequests", "PutRequests", "HeadRequests")
+    }
+    assert found == {
+        "BytesDownloaded": 1_100,
+        "BytesUploaded": 1_000,
+        "GetRequests": 3,
+        "PutRequests": 1,
+        "HeadRequests": 1,
+    }
+    assert (counted("counted", "DeleteRequests"), counted("counted", "AllRequests")) == (1, 6)
+    s3.list_objects_v2(Bucket="counted")
+    assert counted("counted", "ListRequests") == 1
+    assert counted("not-counted", "AllRequests") == 0
+
+
+def test_metrics_configurations_are_kept_as_they_were_put(local_cloud: Cloud) -> None:
+    s3 = local_cloud.client("s3")
+    s3.create_bucket(Bucket="configured", CreateBucketConfiguration={"LocationConstraint": REGION})
+    for name in ("One", "Two"):
+        given = {"Id": name, "Filter": {"Prefix": "runs/"}}
+        s3.put_bucket_metrics_configuration(Bucket="configured", Id=name, MetricsConfiguration=given)
+    found = s3.get_bucket_metrics_configuration(Bucket="configured", Id="One")["MetricsConfiguration"]
+    assert found == {"Id": "One", "Filter": {"Prefix": "runs/"}}
+    s3.delete_bucket_metrics_configuration(Bucket="configured", Id="One")
+    listed = s3.list_bucket_metrics_configurations(Bucket="configured")["MetricsConfigurationList"]
+    assert [each["Id"] for each in listed] == ["Two"]
+    with pytest.raises(ClientError, match="NoSuchConfiguration"):
+        s3.get_bucket_metrics_configuration(Bucket="configured", Id="One")
 
 
 def test_a_role_that_may_ask_hears_nothing_of_a_day_that_is_not_over(local_cloud: Cloud) -> None:

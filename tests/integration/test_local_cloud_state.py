@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.fixtures.cloud import ACCOUNTS, REGION, Cloud, running, wait_until
+from tests.fixtures.cloud import ACCOUNTS, REGION, Cloud, measured, running, wait_until
 
 pytest_plugins = ["tests.fixtures.cloud"]
 pytestmark = pytest.mark.cloud
@@ -79,6 +79,7 @@ def test_everything_is_there_again_after_a_crash_and_after_a_stop(cloud: Cloud) 
     large = os.urandom(3_000_000)
     s3.create_bucket(Bucket="kept", CreateBucketConfiguration=LOCATION)
     s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_metrics_configuration(Bucket="kept", Id="All", MetricsConfiguration={"Id": "All"})
     s3.put_object(Bucket="kept", Key="small", Body=b"1", Metadata={"a": "b"}, Tagging="t=1")
     s3.put_object(Bucket="kept", Key="small", Body=b"2")
     s3.put_object(Bucket="kept", Key="large", Body=large, ContentType="image/tiff")
@@ -119,6 +120,10 @@ def test_everything_is_there_again_after_a_crash_and_after_a_stop(cloud: Cloud) 
         cloud.start()
 
         assert cloud.credentials() == identity
+        assert s3.get_bucket_metrics_configuration(Bucket="kept", Id="All")["MetricsConfiguration"] == {"Id": "All"}
+        if not crash:
+            sent = measured(cloud.client("cloudwatch"), "AWS/S3", "BytesUploaded", BucketName="kept", FilterId="All")
+            assert sent > len(large)
         assert [(one["Key"], one["Size"]) for one in s3.list_objects_v2(Bucket="kept")["Contents"]][:2] == [
             ("large", len(large)),
             *([("small", 1)] if crash else [("parts", len(large))]),

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from portal.gateways.aws_metrics import WHOLE_BUCKET
 from portal.gateways.terraform import TerraformError
-from tests.fixtures.cloud import Cloud, wait_until
+from tests.fixtures.cloud import Cloud, measured, wait_until
 from tests.terraform.scene import PLATFORM_BUCKET, SIGNING_KEY, USER_EXTERNAL_ID, Run, Scene, cli_config, program
 
 pytestmark = [pytest.mark.terraform, pytest.mark.cloud]
@@ -223,6 +224,13 @@ def test_the_agent_is_run_only_when_it_is_the_promised_one(built: Built) -> None
     assert "probe" not in built.console()
     built.scene.agent_publish()
     wait_until(lambda: "probe done" in built.console(), 60, "the real agent")
+
+
+def test_what_is_asked_of_the_bucket_and_sent_by_the_instance_is_measured(built: Built) -> None:
+    cloudwatch, outputs = built.cloud.client("cloudwatch"), built.outputs[0]
+    assert measured(cloudwatch, "AWS/EC2", "NetworkOut", InstanceId=outputs["instance_ids"][0]) > 1_000
+    bucket = {"BucketName": outputs["bucket"], "FilterId": WHOLE_BUCKET}
+    assert measured(cloudwatch, "AWS/S3", "BytesDownloaded", **bucket) > 100
 
 
 def test_what_the_instance_may_do(built: Built) -> None:

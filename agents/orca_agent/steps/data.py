@@ -104,7 +104,7 @@ def _lines(data: Data, bucket: Bucket, check: Check, count: Count) -> List[bytes
     except CloudError as error:
         raise failed(f"The list of its items could not be fetched: {error}") from error
     content = body.getvalue()
-    count(len(content))
+    count(len(content), True)
     lines = [line for line in content.split(b"\n") if line.strip()]
     if len(content) != data.length or len(lines) != data.items:
         raise failed(
@@ -127,7 +127,8 @@ def _read(item: Fields, shard: _Shard) -> None:
         path = f"images/{place}/{_unique(file.stem, taken, file.suffix)}"
         files[key] = path
         what = f"Asset {key!r} of item {name[:200]!r} ({_shown(address)})"
-        shard.sources.append(Source(what, path, None, _fetch(asset, address, shard), TIMES))
+        fetch = _fetch(asset, address, shard)
+        shard.sources.append(Source(what, path, None, fetch, TIMES, own=asset.has("key")))
         if asset.has("size"):
             shard.announced[path] = asset.integer("size")
             shard.most += shard.announced[path]

@@ -59,14 +59,14 @@ def _stored(given: Input, bucket: Bucket, check: Check) -> List[Source]:
         if not found.key.startswith(given.prefix):
             raise Malformed(f"{found.key!r} was not asked for")
         if path and not (path.endswith("/") and found.size == 0):
-            sources.append(_source(given, path, found.size, partial(bucket.fetch, found.key)))
+            sources.append(_source(given, path, found.size, partial(bucket.fetch, found.key), own=True))
         if len(sources) > transfer.MAX_FILES:
             break
     return sources
 
 
-def _source(given: Input, path: str, size: int, fetch: Fetch) -> Source:
-    return Source(f"{path!r} of step {given.step}", f"{given.step}/{path}", size, fetch)
+def _source(given: Input, path: str, size: int, fetch: Fetch, *, own: bool) -> Source:
+    return Source(f"{path!r} of step {given.step}", f"{given.step}/{path}", size, fetch, own=own)
 
 
 def _listed(given: Input, bucket: Bucket, links: Links, count: Count) -> List[Source]:
@@ -78,10 +78,10 @@ def _listed(given: Input, bucket: Bucket, links: Links, count: Count) -> List[So
         if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
             raise Malformed(f"{fields.where}.url is not an address of a web server")
         path = fields.text("path", limit=MAX_PATH)
-        return _source(given, path, fields.integer("size"), partial(links.fetch, url))
+        return _source(given, path, fields.integer("size"), partial(links.fetch, url), own=False)
 
     body = io.BytesIO()
     bucket.download(given.manifest, body, limit=MAX_MANIFEST)
-    count(len(body.getvalue()))
+    count(len(body.getvalue()), True)
     document = load_object(body.getvalue(), "manifest")
     return list(document.objects("files", source, limit=transfer.MAX_FILES))

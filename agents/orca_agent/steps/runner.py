@@ -142,6 +142,7 @@ class _StepRun:
             boot_id=self.around.boot_id,
             bytes_in=self.traffic.came,
             bytes_out=self.traffic.went,
+            bytes_fetched=self.traffic.fetched,
             image=self.image,
         )
         return report(self.around.ended, self.around.emit, finished)
@@ -193,7 +194,7 @@ class _StepRun:
         """Everything that the program needs; what it is, and what starts it."""
         task, account = self.task, self.account
         self.control.check()
-        packed = self.around.bundles.fetch(task.script, self.traffic.comes)
+        packed = self.around.bundles.fetch(task.script, partial(self.traffic.comes, own=True))
         self.control.check()
         self.script.mkdir(0o700)
         bundle.unpack(packed, self.script)

@@ -11,11 +11,15 @@ class Traffic:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.came = 0
+        self.fetched = 0
         self.went = 0
 
-    def comes(self, size: int) -> None:
+    def comes(self, size: int, own: bool = False) -> None:
+        """``own``: from the workspace's own bucket, which is no data out though S3 counts it as downloaded."""
         with self._lock:
             self.came += size
+            if own:
+                self.fetched += size
 
     def goes(self, size: int) -> None:
         with self._lock:

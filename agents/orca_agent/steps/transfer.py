@@ -39,7 +39,8 @@ MB: Final = 1024 * 1024
 
 T = TypeVar("T")
 Check = Callable[[], object]
-Count = Callable[[int], object]
+Count = Callable[[int, bool], object]
+"""Told how many bytes have come, and whether from the workspace's own bucket."""
 
 
 class Fetch(Protocol):
@@ -52,7 +53,8 @@ class Fetch(Protocol):
 class Source:
     """A file to be fetched to ``path``, relative to the folder for all; ``what`` is how messages call it.
 
-    ``size`` None: its first part tells. ``times`` it is tried, each time being several attempts already.
+    ``size`` None: its first part tells. ``times`` it is tried, each time being several attempts already. ``own``: it
+    lies in the workspace's own bucket.
     """
 
     what: str
@@ -60,6 +62,7 @@ class Source:
     size: Optional[int]
     fetch: Fetch
     times: int = TIMES
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,22 +169,23 @@ class _Room:
         self._left = room
         self._count = count
 
-    def take(self, size: int) -> None:
+    def take(self, size: int, own: bool = False) -> None:
         """Raises `CannotWrite`. Less than nothing gives it back."""
         with self._lock:
             if size > self._left:
                 raise CannotWrite("NoRoom", f"the disk has room for {max(0, self._room) / MB:.1f} MB of inputs")
             self._left -= size
             if size > 0:
-                self._count(size)
+                self._count(size, own)
 
 
 class _Part(FilePart):
     """A part of a file that has to find room, and to come at a pace."""
 
-    def __init__(self, descriptor: int, offset: int, check: Check, room: _Room) -> None:
+    def __init__(self, descriptor: int, offset: int, check: Check, room: _Room, own: bool) -> None:
         super().__init__(descriptor, offset, check)
         self._room = room
+        self._own = own
         self._began = time.monotonic()
 
     def seek(self, offset: int, /) -> None:
@@ -190,7 +194,7 @@ class _Part(FilePart):
         super().seek(offset)
 
     def write(self, data: bytes, /) -> None:
-        self._room.take(len(data))
+        self._room.take(len(data), self._own)
         super().write(data)
         took = time.monotonic() - self._began
         if took > FIRST_SECONDS and self.written / took < SLOWEST:
@@ -234,7 +238,7 @@ class _File:
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                part = _Part(descriptor, start, self._check, self._room)
+                part = _Part(descriptor, start, self._check, self._room, self.source.own)
                 ask = partial(fetch, part, start=start, length=length)
                 return patiently(ask, self._check, self.source.times), part.written
             finally:

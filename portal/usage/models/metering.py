@@ -25,6 +25,10 @@ class Kind(models.TextChoices):
     EGRESS = "egress", "Data out"
     INGRESS = "ingress", "Data in"
     REQUEST = "request", "Requests"
+    READ = "read", "Reading requests"
+    # Inside of a region, which costs nothing: without them nobody could tell it from what goes out.
+    SENT = "sent", "Sent to buckets"
+    FETCHED = "fetched", "Fetched from buckets"
 
 
 _OF = Kind.choices
@@ -39,7 +43,8 @@ class Price(Identified):
         STORAGE = "storage", "Storage, per GB and month"
         EGRESS = "egress", "Data out, per GB"
         INGRESS = "ingress", "Data in, per GB"
-        REQUEST = "request", "Request"
+        REQUEST = "request", "Request that writes or lists"
+        READ = "read", "Request that reads"
 
     region = models.CharField(max_length=32)
     kind = models.CharField(max_length=10, choices=Kind.choices)

@@ -35,7 +35,7 @@ MONTH = date(2026, 1, 1)
 LOT = 500
 FIRST = 20_000
 SCRIPTS = 20
-KINDS = (Kind.COMPUTE, Kind.INGRESS, Kind.EGRESS, Kind.IDLE)
+KINDS = (Kind.COMPUTE, Kind.INGRESS, Kind.SENT, Kind.IDLE)
 
 
 def main(records: int, turns: int) -> None:

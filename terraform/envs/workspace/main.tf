@@ -22,6 +22,7 @@ module "storage" {
 
   bucket_name      = local.bucket_name
   has_agents       = local.has_agents
+  request_metrics  = var.request_metrics
   data_destroyable = var.data_only
 
   agent_settings = jsonencode({

@@ -196,6 +196,13 @@ variable "registry" {
   nullable    = false
 }
 
+variable "request_metrics" {
+  description = "Whether S3 publishes request metrics of the bucket in CloudWatch, which charges for them as for custom metrics."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "data_only" {
   description = "Keep only the bucket: the workspace is destroyed, its data is not. Only a workspace in this state lets its data be destroyed too."
   type        = bool

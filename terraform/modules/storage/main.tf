@@ -70,6 +70,14 @@ resource "aws_s3_bucket_policy" "tls_only" {
   depends_on = [aws_s3_bucket_public_access_block.this]
 }
 
+# S3 says by the minute what was asked of the bucket and how much went out of it: what AWS bills for, counted by AWS.
+resource "aws_s3_bucket_metric" "requests" {
+  count = var.request_metrics ? 1 : 0
+
+  bucket = aws_s3_bucket.this.id
+  name   = "EntireBucket"
+}
+
 resource "aws_s3_object" "agent_settings" {
   count = var.has_agents ? 1 : 0
 

@@ -27,6 +27,13 @@ variable "has_agents" {
   nullable    = false
 }
 
+variable "request_metrics" {
+  description = "Whether S3 publishes request metrics of the bucket in CloudWatch, which charges for them as for custom metrics. Without them nobody knows what was downloaded."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "data_destroyable" {
   description = "Whether destroying the bucket may delete the objects in it. False makes AWS refuse to destroy a bucket that holds data."
   type        = bool

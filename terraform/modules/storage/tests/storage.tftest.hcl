@@ -96,6 +96,28 @@ run "no_agents_no_settings" {
   }
 }
 
+run "requests_are_measured" {
+  command = plan
+
+  assert {
+    condition     = aws_s3_bucket_metric.requests[0].name == "EntireBucket" && length(aws_s3_bucket_metric.requests[0].filter) == 0
+    error_message = "S3 measures what is asked of all of the bucket, under the name that the portal asks for."
+  }
+}
+
+run "measuring_can_be_switched_off" {
+  command = plan
+
+  variables {
+    request_metrics = false
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket_metric.requests) == 0
+    error_message = "Without it CloudWatch charges nothing."
+  }
+}
+
 run "names_that_aws_refuses" {
   command = plan
 

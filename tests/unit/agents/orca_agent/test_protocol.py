@@ -66,6 +66,9 @@ EVENTS: list[Event] = [
         (Output("a/b.csv", 3, "text/csv"),),
         True,
         "boot",
+        bytes_in=30,
+        bytes_out=20,
+        bytes_fetched=10,
     ),
 ]
 

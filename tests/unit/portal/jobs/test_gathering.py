@@ -22,6 +22,7 @@ from portal.jobs.models import Job
 from portal.notices.content import body_of
 from portal.notices.models import Notice, Subscription
 from portal.pipelines.models import Run, Step
+from portal.usage.models import Kind, UsageRecord
 from portal.workspaces.models import Workspace
 from tests.unit.portal.jobs.conftest import Agent, Found, ready_workspace, shard_end
 
@@ -69,6 +70,11 @@ def test_outputs_lie_under_one_prefix(gathered: Job, workspace: Workspace) -> No
     ]
     assert gathered.expires_at is not None
     assert timedelta(days=29) < gathered.expires_at - timezone.now() < timedelta(days=31)
+
+
+def test_what_orca_reads_for_the_archive_is_told_from_data_out(gathered: Job) -> None:
+    read = UsageRecord.objects.get(kind=Kind.FETCHED)
+    assert (read.quantity, read.nano, read.run_id, read.script) == (9, 0, gathered.run_id, "")
 
 
 def test_the_index_says_which_item_gave_which_file(gathered: Job) -> None:

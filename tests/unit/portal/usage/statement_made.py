@@ -14,10 +14,18 @@ DOLLAR = 1_000_000_000
 
 
 def used(
-    workspace: Workspace, kind: str, nano: int, *, quantity: int = 0, day: int = 5, month: int = 10, script: str = ""
+    workspace: Workspace,
+    kind: str,
+    nano: int,
+    *,
+    quantity: int = 0,
+    day: int = 5,
+    month: int = 10,
+    year: int = 2026,
+    script: str = "",
 ) -> UsageRecord:
     """One record of October 2026, unless another month is named."""
-    at = datetime(2026, month, day, 12, tzinfo=UTC)
+    at = datetime(year, month, day, 12, tzinfo=UTC)
     record = UsageRecord(
         owner_id=workspace.owner_id,
         workspace=workspace,

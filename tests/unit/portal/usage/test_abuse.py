@@ -13,9 +13,12 @@ from portal.accounts.models import User
 from portal.pipelines.attention import Concern, concern_mend, concerns
 from portal.pipelines.models import Run, Step
 from portal.usage.models import Kind, UsageDay
+from portal.usage.traffic import traffic_measure
 from portal.workspaces.models import Workspace
 from tests.people import person
 from tests.unit.portal.pipelines.conftest import INSTANCE, only_step
+from tests.unit.portal.usage.conftest import Measured
+from tests.unit.portal.usage.statement_made import used
 
 GB = 1024**3
 
@@ -43,6 +46,23 @@ def test_far_more_than_usual_is_noticed(
     sent(owner, workspace, now / 2, 1)
     sent(owner, workspace, now / 2, 0)
     assert bool(of_kind("egress")) is noticed
+
+
+def test_downloads_by_link_are_noticed(workspace: Workspace, measured: Measured) -> None:
+    measured.bucket(timezone.now(), BytesDownloaded=60 * GB, GetRequests=2)
+    assert not of_kind("egress")
+    traffic_measure()
+    (concern,) = of_kind("egress")
+    assert concern.id == workspace.owner_id
+    assert "60 GB" in concern.what
+
+
+def test_what_steps_fetch_from_their_bucket_is_no_spike(workspace: Workspace, measured: Measured) -> None:
+    measured.bucket(timezone.now(), BytesDownloaded=60 * GB, GetRequests=2)
+    now = timezone.now()
+    used(workspace, Kind.FETCHED, 0, quantity=60 * GB, day=now.day, month=now.month, year=now.year)
+    traffic_measure()
+    assert not of_kind("egress")
 
 
 def test_an_operator_may_stop_whoever_sends(owner: User, operator: User, workspace: Workspace) -> None:

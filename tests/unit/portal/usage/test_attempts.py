@@ -40,17 +40,19 @@ def test_an_attempt_costs_its_share_of_its_instance(agent: Agent, run_started: A
     run = run_started()
     step = only_step(run)
     start = began(step, timedelta(minutes=1))
-    event = agent.finished(step, bytes_out=prices.GIB, bytes_in=5)
+    event = agent.finished(step, bytes_out=prices.GIB, bytes_in=5, bytes_fetched=3)
     agent.say(type(event)(**{**event.__dict__, "started_at": start, "finished_at": start + 60}))
     rate = prices.instance_rate("eu-central-1", "t3.medium", timezone.now())
     assert rate == 13_333  # 0.048 dollars an hour
     nano = UsageRecord.objects.filter(kind=Kind.COMPUTE).values_list("nano", "quantity")
     assert abs(sum(row[0] for row in nano) - 60 * rate // 2) <= 1
     assert abs(sum(row[1] for row in nano) - 30_000) <= 1
-    out = UsageRecord.objects.get(kind=Kind.EGRESS)
-    assert (out.nano, out.quantity, out.run, out.owner) == (90_000_000, prices.GIB, run, owner)
-    assert out.script == run.script_id
-    assert UsageRecord.objects.get(kind=Kind.INGRESS).nano == 0
+    sent = UsageRecord.objects.get(kind=Kind.SENT)
+    assert (sent.nano, sent.quantity, sent.run, sent.owner) == (0, prices.GIB, run, owner)
+    assert sent.script == run.script_id
+    moved = UsageRecord.objects.filter(kind__in=(Kind.FETCHED, Kind.INGRESS)).order_by("kind")
+    assert list(moved.values_list("kind", "quantity", "nano")) == [("fetched", 3, 0), ("ingress", 2, 0)]
+    assert not UsageRecord.objects.filter(kind=Kind.EGRESS).exists()
 
 
 def test_what_is_told_twice_counts_once(agent: Agent, run_started: Any) -> None:

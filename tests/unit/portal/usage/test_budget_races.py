@@ -120,13 +120,12 @@ class Jobs:
             )
 
     def work(self) -> bool:
-        """Do what is out, each shard for as long as it may and with all output that it may leave; if there was any."""
+        """Do what is out, each shard for as long as it may; if there was any."""
         out = list(Step.objects.filter(state=State.QUEUED, released_at__isnull=False)[:5])
         began = timezone.now() - timedelta(seconds=self.limits["seconds"] + bounds.AROUND_SECONDS - 1)
         Step.objects.filter(pk__in=[step.pk for step in out]).update(released_at=began, created_at=began)
-        sent = (self.limits["output_mb"] + self.limits["log_mb"]) * bounds.MB
         agent = Agent(self.workspace, lambda **_: nullcontext())
-        ends = [agent.finished(step, "timed_out", reason="time_limit", bytes_out=sent) for step in out]
+        ends = [agent.finished(step, "timed_out", reason="time_limit") for step in out]
         agent.say(*(replace(end, started_at=began.timestamp()) for end in ends))
         return bool(out)
 

@@ -25,6 +25,7 @@ def test_the_list_prices_that_orca_comes_with(seeded: bool) -> None:
     assert prices.egress_rate("eu-central-1", NOW) == 90_000_000
     assert prices.ingress_rate("eu-central-1", NOW) == 0
     assert prices.volume_rate("eu-central-1", NOW) == 95_200_000
+    assert (prices.request_rate("eu-central-1", NOW), prices.read_rate("eu-central-1", NOW)) == (5_400, 430)
 
 
 def test_a_price_holds_from_its_instant_on() -> None:

@@ -34,9 +34,10 @@ def used_much(workspace_made: WorkspaceMaker, owner: User) -> Workspace:
     script = Script.objects.create(owner=owner, name="shrink-all-the-pictures-of-cbers", claimed_name="shrink")
     chance = random.Random(7)
     for day in range(1, 29):
-        for kind in (Kind.COMPUTE, Kind.START_UP, Kind.IDLE, Kind.VOLUME, Kind.STORAGE, Kind.EGRESS):
-            nano = chance.randrange(DOLLAR)
-            used(workspace, kind, nano, quantity=nano, day=day, script=script.pk if kind == Kind.COMPUTE else "")
+        for kind in Kind:
+            quantity = chance.randrange(DOLLAR)
+            nano = 0 if kind in (Kind.SENT, Kind.FETCHED, Kind.INGRESS) else quantity
+            used(workspace, kind, nano, quantity=quantity, day=day, script=script.pk if kind == Kind.COMPUTE else "")
     since = datetime(2026, 1, 1, tzinfo=UTC)
     Grant.objects.create(kind="free_tier", of="compute", quantity=10, note="Free tier", valid_from=since)
     Grant.objects.create(owner=owner, kind="discount", percent=15, note="Universities", valid_from=since)

@@ -39,7 +39,7 @@ def fetched(
     check: Callable[[], object] = never,
 ) -> dict[str, bytes]:
     """What lies in the folder then, by path."""
-    inputs.fetch(wanted, folder, bucket, any_links(), room=room, check=check, count=lambda size: None)
+    inputs.fetch(wanted, folder, bucket, any_links(), room=room, check=check, count=lambda size, own: None)
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
