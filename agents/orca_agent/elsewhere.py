@@ -1,4 +1,4 @@
-"""Tasks that should rather be done on another instance: their message goes back for a while, so that another may take it.
+"""Tasks that should rather be done on another instance: their message goes back for a while, so that it may take it.
 
 A queue hands a message to whoever asks, and cannot choose. Whoever should not have it gives it back, for longer each
 time. When that has not helped it is done here after all: better here than never, and long before the queue puts a

@@ -28,7 +28,7 @@ def avoided(workspace: Workspace, rows: Sequence[Outbox]) -> Mapping[str, tuple[
     there = {(other.run_id, other.position): other.instance_id for other in running.only(*_SHOWN)}
     if not there:
         return {}
-    up = Instance.objects.filter(workspace=workspace, state=Instance.State.RUNNING).values_list("instance_id", flat=True)
-    staying = set(up) - set(workspace.nodes_leaving)
+    up = Instance.objects.filter(workspace=workspace, state=Instance.State.RUNNING)
+    staying = set(up.values_list("instance_id", flat=True)) - set(workspace.nodes_leaving)
     places = {step.pk: there.get((step.run_id, step.position), "") for step in steps}
     return {step_id: (place,) for step_id, place in places.items() if place and staying - {place}}

@@ -1,4 +1,4 @@
-"""A job on real instances: made for it, slow, killed in the middle, taken away afterwards; what came out is one archive."""
+"""A job on real instances: made for it, hanging, killed, taken away afterwards; what came out is one archive."""
 
 from __future__ import annotations
 

@@ -83,9 +83,7 @@ def test_a_shards_message_names_its_items_and_its_container(
     assert (task.container.dockerfile, task.container.network) == ("Dockerfile", True)  # type: ignore[union-attr]
 
 
-def test_runs_that_are_not_bounded_settle_without_telling(
-    workspace: Workspace, version: ScriptVersion
-) -> None:
+def test_runs_that_are_not_bounded_settle_without_telling(workspace: Workspace, version: ScriptVersion) -> None:
     """Only jobs listen, and where nobody has one they cost nothing."""
     told: list[str] = []
 
