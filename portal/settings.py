@@ -347,6 +347,7 @@ MAX_SHARDS = env.number("ORCA_MAX_SHARDS", 10_000, least=1, most=100_000)
 MAX_OPEN_JOBS = env.number("ORCA_MAX_OPEN_JOBS", 100, least=1, most=100_000)
 SEARCH_WITHIN = env.number("ORCA_SEARCH_WITHIN", 1_800, least=10, most=86_400)
 NODES_LINGER = env.number("ORCA_NODES_LINGER", 60, least=0, most=86_400)
+SHARD_SLOW_AFTER = env.number("ORCA_SHARD_SLOW_AFTER", 30, least=1, most=86_400)
 
 # --- cloud -------------------------------------------------------------------------------------------------------
 # boto3 and Terraform read AWS_ENDPOINT_URL and the credentials from the environment themselves.

@@ -29,6 +29,7 @@ MAX_FILES_NAMED: Final = 100
 MAX_SECRETS: Final = 50
 MAX_SLICE: Final = 64 * 1024 * 1024
 MAX_ITEMS: Final = 100_000
+MAX_AVOIDED: Final = 10
 RUNTIMES: Final = frozenset({"python", "shell"})
 
 
@@ -104,7 +105,10 @@ class Container:
 
 @dataclass(frozen=True)
 class Task:
-    """One attempt at one step. The values of ``secret_names`` never come this way: the agent fetches them."""
+    """One attempt at one step. The values of ``secret_names`` never come this way: the agent fetches them.
+
+    ``avoid`` are the ids of instances that leave it to others while they can.
+    """
 
     workspace: str
     run: str
@@ -119,6 +123,7 @@ class Task:
     secret_names: Tuple[str, ...] = ()
     data: Optional[Data] = None
     container: Optional[Container] = None
+    avoid: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,7 @@ def _task(fields: Fields, workspace: str) -> AnyTask:
             ),
             data=_data(fields.child_or_none("data")),
             container=_container(fields.child_or_none("container")),
+            avoid=fields.texts("avoid", limit=MAX_AVOIDED, length=32),
         )
     except Malformed as error:
         return InvalidTask(*identity, problem=str(error))

@@ -93,7 +93,14 @@ class Parts:
             slots=settings.slots,
             passed_on=passed_on(environment),
         )
-        self.work = Work(around, self.tasks, journal, workspace=settings.workspace, changed=self.reporter.beat)
+        self.work = Work(
+            around,
+            self.tasks,
+            journal,
+            workspace=settings.workspace,
+            instance=instance.id,
+            changed=self.reporter.beat,
+        )
         polled = cloud.queue(settings.tasks_queue, cloud.polling)
         self.intake = Intake(polled, self.work, cloud.polling.abort)
         self.lease = Lease(lambda: self.work.idle)

@@ -11,6 +11,7 @@ from typing import Callable, Deque, Dict, Final, FrozenSet, List, Tuple
 
 from agents.orca_agent.cloud.errors import CloudError
 from agents.orca_agent.cloud.queue import Message, Queue
+from agents.orca_agent.elsewhere import seconds_elsewhere
 from agents.orca_agent.events import FAILED, LOST, Reason, RunningStep
 from agents.orca_agent.fields import ProtocolError
 from agents.orca_agent.journal import Guard, Journal, Record, StepKey, this_machine
@@ -71,6 +72,7 @@ class Work:
         journal: Journal,
         *,
         workspace: str,
+        instance: str,
         changed: Callable[[], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,6 +80,7 @@ class Work:
         self._queue = queue
         self._journal = journal
         self._workspace = workspace
+        self._instance = instance
         self.leaving = threading.Event()
         self._tell = changed
         self._clock = clock
@@ -128,7 +131,7 @@ class Work:
     # --- messages
 
     def accept(self, message: Message) -> None:
-        """Take a message that was received."""
+        """Take a message that was received; one that others should rather have goes back for a while."""
         try:
             tasks = parse_tasks(message.body, self._workspace)
         except ProtocolError as error:
@@ -144,7 +147,13 @@ class Work:
                 return
         if not accepting:
             self._give_back(message.receipt)
-            return
+        elif pause := seconds_elsewhere(tasks, self._instance, message.receives, unwanted=self._cancelled):
+            log.info("message %s is left to other instances for %d s", message.id, pause)
+            self._give_back(message.receipt, pause)
+        else:
+            self._take(message, tasks)
+
+    def _take(self, message: Message, tasks: Tuple[AnyTask, ...]) -> None:
         keys = tuple(StepKey(task.run, task.step, task.attempt) for task in tasks)
         record = Record(message.id, message.receipt, self._machine, keys)
         now = self._clock()
@@ -241,9 +250,9 @@ class Work:
                 log.warning("message %s could not be deleted: %s", delivery.message.id, error)
         self._journal.remove(delivery.message.id)
 
-    def _give_back(self, receipt: str) -> None:
+    def _give_back(self, receipt: str, seconds: int = 0) -> None:
         try:
-            self._queue.set_visibility(receipt, 0)
+            self._queue.set_visibility(receipt, seconds)
         except CloudError as error:
             log.warning("a message could not be given back: %s", error)
 

@@ -18,7 +18,7 @@ from portal.core.background import enqueue
 from portal.jobs.models import WORKING, Job, Phase
 from portal.jobs.phases import phase_enter
 from portal.pipelines.dispatch import AHEAD
-from portal.pipelines.models import OPEN, State, Step
+from portal.pipelines.models import OPEN, Run, State, Step
 from portal.workspaces.models import Instance, Workspace
 from portal.workspaces.nodes import nodes_set, nodes_wake
 
@@ -29,9 +29,10 @@ def at_once(job: Job) -> int:
     """How many shards may be out at once: what fills the slots of so many nodes.
 
     Where there are no more instances than nodes, some wait in the queue besides, so that no slot waits for the portal.
+    Where there are more, these would not wait.
     """
     workspace = job.workspace
-    alone = workspace.instance_count <= job.nodes
+    alone = workspace.instance_count + workspace.node_count <= job.nodes
     return job.nodes * workspace.slots * (AHEAD if alone else 1)
 
 
@@ -65,6 +66,7 @@ def wanted(workspace: Workspace) -> int:
 def nodes_sweep(*, workspace_id: str = "") -> int:
     """Look after the nodes of every workspace whose jobs want some, or have wanted some; how many were looked at."""
     _started()
+    _bounded()
     with_jobs = Job.objects.filter(phase__in=WORKING).values("workspace")
     rows = Workspace.objects.filter(pk__in=with_jobs) | Workspace.objects.filter(node_count__gt=0)
     if workspace_id:
@@ -76,6 +78,14 @@ def nodes_sweep(*, workspace_id: str = "") -> int:
         nodes_set(workspace=workspace, count=wanted(workspace), busy=_busy(workspace))
         seen += 1
     return seen
+
+
+def _bounded() -> None:
+    """Another job may have brought nodes that this one did not ask for, or be gone with them."""
+    for job in Job.objects.filter(phase__in=WORKING, run__state__in=OPEN).select_related("workspace", "run"):
+        before, most = job.run.at_once, at_once(job)
+        if before != most:
+            Run.objects.filter(pk=job.run_id, at_once=before).update(at_once=most)
 
 
 def _busy(workspace: Workspace) -> frozenset[str]:

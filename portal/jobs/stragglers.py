@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from statistics import median
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, F, Q
 from django.utils import timezone
@@ -22,7 +23,6 @@ from portal.pipelines.dispatch import release_soon
 from portal.pipelines.models import FINAL, OPEN, TRANSITIONS, State, Step
 from portal.workspaces.control import control_changed
 
-LEAST = timedelta(seconds=30)
 TIMES = 3
 _JUDGED_BY = 500
 _AT_ONCE = 100
@@ -55,7 +55,7 @@ def _limit(job: Job) -> timedelta | None:
         return None
     times = well.order_by("-finished_at").values_list("started_at", "finished_at")[:_JUDGED_BY]
     seconds = [(finished - started).total_seconds() for started, finished in times if started and finished]
-    return max(LEAST, timedelta(seconds=TIMES * median(seconds))) if seconds else None
+    return timedelta(seconds=max(settings.SHARD_SLOW_AFTER, TIMES * median(seconds))) if seconds else None
 
 
 def _twin_added(job: Job, step: Step) -> bool:

@@ -28,6 +28,7 @@ from portal.core.errors import CloudFault
 from portal.core.live import publish_on_commit
 from portal.gateways import aws_queue, aws_storage
 from portal.pipelines.attempts import attempt_of, attempts_tell
+from portal.pipelines.elsewhere import avoided
 from portal.pipelines.inputs import inputs_of
 from portal.pipelines.models import OPEN, Outbox, Run, State, Step
 from portal.workspaces.models import Instance, Workspace
@@ -275,8 +276,9 @@ def _send(rows: Sequence[Outbox]) -> int:
     return len(accepted)
 
 
-def _with_tasks(rows: Iterable[Outbox]) -> Iterator[tuple[Outbox, protocol.Task]]:
+def _with_tasks(rows: Sequence[Outbox]) -> Iterator[tuple[Outbox, protocol.Task]]:
     """Those whose inputs can be named now. What one of them cannot be given does not hold up the others."""
+    avoid = avoided(rows[0].workspace, rows)
     for row in rows:
         try:
             given = inputs_of(row.step, row.attempt) if row.step.inputs else ()
@@ -285,13 +287,17 @@ def _with_tasks(rows: Iterable[Outbox]) -> Iterator[tuple[Outbox, protocol.Task]
         except CloudFault as error:
             logger.warning("inputs of step %s: %s", row.step_id, error.message)
             continue
-        yield row, task_of(row.step, row.attempt, given)
+        yield row, task_of(row.step, row.attempt, given, avoid.get(row.step_id, ()))
 
 
 def _packs(rows: Iterable[Outbox], most: int) -> Iterator[list[Outbox]]:
-    """What goes together. A step that is handed out again goes alone: it may be what its agent died of."""
-    for again, some in groupby(rows, key=lambda row: row.attempt > 1):
-        yield from _filled(some, 1 if again else most, PACK_BYTES, _weight)
+    """What goes together.
+
+    A step that is handed out again goes alone: it may be what its agent died of. So does the second of two that do the
+    same: an instance that should not have it gives back all that comes with it.
+    """
+    for alone, some in groupby(rows, key=lambda row: row.attempt > 1 or row.step.superseded):
+        yield from _filled(some, 1 if alone else most, PACK_BYTES, _weight)
 
 
 def _weight(row: Outbox) -> int:
@@ -326,8 +332,10 @@ def _message(reference: str, pack: Sequence[tuple[Outbox, protocol.Task]]) -> aw
     )
 
 
-def task_of(step: Step, attempt: int, inputs: tuple[protocol.Input, ...] = ()) -> protocol.Task:
-    """The message that tells an agent to do a step."""
+def task_of(
+    step: Step, attempt: int, inputs: tuple[protocol.Input, ...] = (), avoid: tuple[str, ...] = ()
+) -> protocol.Task:
+    """The message that tells an agent to do a step; those of the instances ``avoid`` leave it to others."""
     version = step.version
     return protocol.Task(
         workspace=step.workspace_id,
@@ -349,6 +357,7 @@ def task_of(step: Step, attempt: int, inputs: tuple[protocol.Input, ...] = ()) -
         secret_names=tuple(step.secrets),
         data=protocol.Data(**{name: step.data[name] for name in _DATA}) if step.data else None,
         container=protocol.Container(**step.container) if step.container else None,
+        avoid=avoid,
     )
 
 

@@ -6,7 +6,7 @@ from django.dispatch import Signal
 run_ended = Signal()
 # Sends ``run``, which is being made, and its ``steps``. Receivers may refuse it, by what they raise.
 run_accepted = Signal()
-# Sends ``run_ids``, of which steps have changed; their states are worked out right after.
+# Sends ``run_ids``, bounded runs of which steps have changed; their states are worked out right after.
 runs_settling = Signal()
 # Sends ``owner`` and ``draft`` (`definitions.Draft`): whoever knows what is wrong with it refuses that.
 pipeline_checked = Signal()

@@ -58,8 +58,10 @@ def runs_settle(*, run_ids: Sequence[str]) -> None:
     """The same for several. A run that something else changes at the same moment is left to that."""
     if not run_ids:
         return
-    runs_settling.send(sender=Run, run_ids=run_ids)
-    runs = [run for run in Run.objects.filter(pk__in=run_ids).only(*_OF_RUN) if not _goes_on(run)]
+    found_runs = list(Run.objects.filter(pk__in=run_ids).only(*_OF_RUN))
+    if bounded := [run.pk for run in found_runs if run.at_once is not None]:
+        runs_settling.send(sender=Run, run_ids=bounded)
+    runs = [run for run in found_runs if not _goes_on(run)]
     states = _counted([run.pk for run in runs]) if runs else {}
     topics: list[str] = []
     for run in runs:

@@ -229,6 +229,13 @@ def shards_page(job: Job, group: str, first: str, until: str) -> ShardsPage:
     return ShardsPage(found[:PAGE], group, begin or 0, earlier, more)
 
 
+def shard_pair(shard: Step) -> list[Step]:
+    """A shard that was begun twice, and its twin, in the order in which they were; nothing where there is no other."""
+    same = Step.objects.filter(run=shard.run_id, position=shard.position).order_by("created_at", "id")
+    pair = list(same.only("state", "instance_id"))
+    return pair if len(pair) > 1 else []
+
+
 def _after(shards: QuerySet[Step], found: Sequence[Step]) -> int | None:
     return shards.filter(position__gt=found[-1].position).values_list("position", flat=True).first() if found else None
 

@@ -28,7 +28,7 @@ from portal.pipelines.selectors import (
 from portal.schedules.selectors import schedule_of_run
 from portal.usage.selectors import run_cost
 from portal.web.ansi import ansi_html, ansi_plain
-from portal.web.job_shown import SLOW, job_behind
+from portal.web.job_shown import SLOW, job_behind, shard_pair
 from portal.web.live import Fragments
 from portal.web.run_pictures import Pictures
 from portal.web.states import pipeline_run_words, run_advice, run_words
@@ -144,6 +144,7 @@ def _shard_shown(owner: User, run: Run, step_id: str, execution: int | None) -> 
         "job": job,
         "step": step,
         "shard": True,
+        "pair": shard_pair(step) if job and job.twins else [],
         "past": past,
         "number": step.tries.index(past) + 1 if past else len(step.tries) + 1,
         "words": run_words(step.state, step.workspace.state),

@@ -82,7 +82,7 @@ INPUTS = (
 
 def task(**changes: Any) -> Task:
     script = Script(f"scripts/{SHA}.zip", SHA, "main.py", "python", "requirements.txt")
-    more = {"inputs": INPUTS, "secret_names": ("TOKEN", "_other1"), **changes}
+    more = {"inputs": INPUTS, "secret_names": ("TOKEN", "_other1"), "avoid": ("i-0123456789abcdef0",), **changes}
     return Task(WORKSPACE, RUN, STEP, 1, "name", script, ("a", ""), {"A": "1"}, **more)
 
 
@@ -246,6 +246,9 @@ def test_a_task_of_another_workspace_is_refused() -> None:
         {"inputs": [{"step": "a", "manifest": 1}]},
         {"inputs": [{"step": "a", "files": "x"}]},
         {"inputs": [{"step": "a", "files": ["x"] * 101}]},
+        {"avoid": "i-1"},
+        {"avoid": ["i" * 33]},
+        {"avoid": ["i-1"] * 11},
         {"limits": {"seconds": 0}},
         {"limits": {"memory_mb": "64"}},
     ],
@@ -266,11 +269,18 @@ def test_missing_limits_have_defaults() -> None:
     assert parsed.limits == protocol.Limits(seconds=5)
 
 
-def test_a_task_of_an_older_portal_has_neither_inputs_nor_secrets() -> None:
+def test_a_task_of_an_older_portal_has_neither_inputs_nor_secrets_and_avoids_nothing() -> None:
     message = json.loads(protocol.tasks_body([task()]))
-    del message["tasks"][0]["inputs"], message["tasks"][0]["secret_names"]
+    for name in ("inputs", "secret_names", "avoid"):
+        del message["tasks"][0][name]
     (parsed,) = protocol.parse_tasks(json.dumps(message), WORKSPACE)
-    assert parsed == task(inputs=(), secret_names=())
+    assert parsed == task(inputs=(), secret_names=(), avoid=())
+
+
+def test_a_task_of_a_newer_portal_is_read_without_what_is_not_known() -> None:
+    message = json.loads(protocol.tasks_body([task()]))
+    message["tasks"][0]["prefer"] = ["i-1"]
+    assert protocol.parse_tasks(json.dumps(message), WORKSPACE) == (task(),)
 
 
 def test_desired_state_survives_its_object() -> None:

@@ -40,6 +40,7 @@ from tests.unit.agents.orca_agent.doubles import (
     task_of,
 )
 
+HERE = "i-0here"
 SUCCESS = Verdict("succeeded", "completed", "", 0)
 
 
@@ -80,6 +81,7 @@ class Bench:
             self.queue,
             self.journal,
             workspace=WORKSPACE,
+            instance=HERE,
             changed=lambda: None,
             clock=lambda: self.now,
         )

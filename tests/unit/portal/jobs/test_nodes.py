@@ -13,7 +13,7 @@ from pytest_django import Settings
 from portal.accounts.models import User
 from portal.jobs import nodes, services
 from portal.jobs.models import Job
-from portal.pipelines.models import Step
+from portal.pipelines.models import Run, Step
 from portal.workspaces import nodes as workspace_nodes
 from portal.workspaces.control import _desired
 from portal.workspaces.models import Instance, TerraformRun, Workspace
@@ -176,3 +176,19 @@ def test_a_node_that_died_is_replaced(split: Make, workspace: Workspace) -> None
     Instance.objects.filter(instance_id="i-2").update(state="terminated")
     nodes.nodes_sweep()
     assert TerraformRun.objects.count() == 2
+
+
+def test_nodes_of_another_job_do_not_let_more_shards_run(split: Make, workspace: Workspace) -> None:
+    """Those that wait in the queue, so that no slot waits for the portal, would run there."""
+
+    def bound() -> int | None:
+        return Run.objects.values_list("at_once", flat=True).get(pk=job.run_id)
+
+    job = split(nodes=1, shards={"most_items": 1})
+    assert bound() == 2 * workspace.slots
+    Workspace.objects.filter(pk=workspace.pk).update(node_count=3)
+    nodes.nodes_sweep()
+    assert bound() == workspace.slots
+    Workspace.objects.filter(pk=workspace.pk).update(node_count=0)
+    nodes.nodes_sweep()
+    assert bound() == 2 * workspace.slots

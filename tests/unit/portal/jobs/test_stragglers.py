@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
+from agents.orca_agent.protocol import Task
 from portal.jobs import selectors
 from portal.jobs.models import Job
 from portal.jobs.stragglers import stragglers_sweep
 from portal.pipelines.models import Step
-from portal.workspaces.models import Workspace
+from portal.workspaces.models import Instance, Workspace
 from tests.unit.portal.jobs.conftest import Agent, shard_end
+from tests.unit.portal.pipelines.conftest import queued_tasks
 
 pytestmark = pytest.mark.django_db
 
@@ -61,9 +64,24 @@ def test_none_before_half_have_ended(split: Callable[..., Job], agent: Agent) ->
     assert stragglers_sweep() == 0
 
 
-def test_none_within_half_a_minute(slow: Job) -> None:
+def test_none_within_half_a_minute_unless_it_is_set_otherwise(slow: Job, settings: Settings) -> None:
     Step.objects.filter(run=slow.run_id, state="running").update(started_at=timezone.now() - timedelta(seconds=20))
     assert stragglers_sweep() == 0
+    settings.SHARD_SLOW_AFTER = 15
+    assert stragglers_sweep() == 1
+
+
+def test_the_twin_is_told_to_avoid_the_instance_of_the_shard(
+    slow: Job, workspace: Workspace, django_capture_on_commit_callbacks: Any
+) -> None:
+    Instance.objects.create(workspace=workspace, instance_id="i-2", state="running", slots=9)
+    queued_tasks(workspace)
+    with django_capture_on_commit_callbacks(execute=True):
+        stragglers_sweep()
+    first, twin = pair(slow)
+    (task,) = queued_tasks(workspace)
+    assert isinstance(task, Task)
+    assert (task.step, task.avoid) == (twin.pk, (first.instance_id,))
 
 
 def test_the_twin_wins_and_the_shard_is_stopped(twins: Job, agent: Agent) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from portal.pipelines import dispatch
+from portal.pipelines.events import runs_settling
 from portal.pipelines.models import Run, ScriptVersion, State, Step
+from portal.pipelines.progress import runs_settle
 from portal.workspaces.models import Workspace
 from tests.unit.portal.pipelines.conftest import queued_tasks
 
@@ -79,3 +81,21 @@ def test_a_shards_message_names_its_items_and_its_container(
     (task,) = queued_tasks(workspace)
     assert (task.data.offset, task.data.length, task.data.items) == (10, 20, 2)  # type: ignore[union-attr]
     assert (task.container.dockerfile, task.container.network) == ("Dockerfile", True)  # type: ignore[union-attr]
+
+
+def test_runs_that_are_not_bounded_settle_without_telling(workspace: Workspace, version: ScriptVersion) -> None:
+    """Only jobs listen, and where nobody has one they cost nothing."""
+    told: list[str] = []
+
+    def hear(sender: object, *, run_ids: list[str], **_: Any) -> None:
+        told.extend(run_ids)
+
+    plain, job = bounded(workspace, version, 1), bounded(workspace, version, 1, at_once=1)
+    runs_settling.connect(hear)
+    try:
+        runs_settle(run_ids=[plain.pk])
+        assert told == []
+        runs_settle(run_ids=[plain.pk, job.pk])
+        assert told == [job.pk]
+    finally:
+        runs_settling.disconnect(hear)

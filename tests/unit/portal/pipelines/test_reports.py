@@ -210,7 +210,7 @@ def test_many_messages_at_once_are_applied_in_one_go(
     ]
     signers = Signers()
     envelopes = [envelope_open(body=body, signers=signers) for body in bodies]
-    with django_assert_max_num_queries(39):  # two of each run's own, and what is handed out next
+    with django_assert_max_num_queries(38):  # two of each run's own, and what is handed out next
         assert envelopes_apply(envelopes=[*envelopes, *envelopes], signers=signers) == 12
     assert list(Run.objects.values_list("state", flat=True)) == [State.SUCCEEDED] * 4
 

@@ -128,6 +128,19 @@ def test_a_shard_has_its_log_and_its_tries(browser: Client, job_made: JobMaker) 
     assert "the first try" in page(browser, f"{address}&try=1")
 
 
+def test_a_shard_that_was_begun_twice_leads_to_its_twin(browser: Client, job_made: JobMaker) -> None:
+    job = job_made({"succeeded": 3}, twins=1, more={3: {"position": 2, "superseded": True}})
+    first, twin = Step.objects.filter(run=job.run_id, position=2).order_by("created_at")
+    address = reverse("run", args=[job.run_id])
+    for step in (first, twin):
+        html = page(browser, f"{address}?step={step.pk}")
+        assert f"?step={first.pk}#step" in html
+        assert f"?step={twin.pk}#step" in html
+        assert html.count(f"on {first.instance_id}<") == html.count(f"on {twin.instance_id}<") == 1
+    alone = Step.objects.get(run=job.run_id, position=1)
+    assert "Begun twice" not in page(browser, f"{address}?step={alone.pk}")
+
+
 def test_a_shard_of_a_run_that_was_tried_again_still_leads_to_its_job(browser: Client, job_made: JobMaker) -> None:
     job = job_made({"failed": 2}, phase="ended", run="failed")
     before = job.run
