@@ -30,6 +30,9 @@ MAX_LINE: Final = 8_192  # characters in one line of a log
 MAX_LOG_LINES: Final = 2_000  # lines in one event
 MAX_OUTPUTS: Final = 1_000  # outputs listed in one event
 MAX_MESSAGE: Final = 4_000  # characters in the message of a finished step
+ENGINE_READY: Final = "ready"
+ENGINE_COMING: Final = "coming"
+ENGINE_NONE: Final = "none"
 # What the portal's database has room for.
 MOST: Final = 2**31 - 1
 MOST_ATTEMPTS: Final = 2**15 - 1
@@ -93,7 +96,10 @@ class RunningStep:
 
 @dataclass(frozen=True)
 class InstanceHeartbeat(Event):
-    """The instance is alive; ``running`` are the steps that it holds."""
+    """The instance is alive; ``running`` are the steps that it holds.
+
+    ``engine``: whether it has what containers need, one of ``ENGINE_…``; "" from agents that do not say.
+    """
 
     kind: ClassVar[str] = "instance.heartbeat"
     boot_id: str
@@ -102,6 +108,7 @@ class InstanceHeartbeat(Event):
     load: float
     memory_free_mb: int
     disk_free_mb: int
+    engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -245,6 +252,7 @@ def _heartbeat(fields: Fields, base: Dict[str, Any]) -> Event:
         load=fields.number("load", default=0.0),
         memory_free_mb=fields.integer("memory_free_mb", high=MOST, default=0),
         disk_free_mb=fields.integer("disk_free_mb", high=MOST, default=0),
+        engine=fields.text("engine", limit=40, default=""),
     )
 
 

@@ -59,7 +59,9 @@ class Instance:
             ssh_host_keys=host_keys(layout.host_keys),
         )
 
-    def heartbeat(self, layout: Layout, slots: int, running: Tuple[RunningStep, ...]) -> InstanceHeartbeat:
+    def heartbeat(
+        self, layout: Layout, slots: int, running: Tuple[RunningStep, ...], engine: str = ""
+    ) -> InstanceHeartbeat:
         now = time.time()
         return InstanceHeartbeat(
             new_id(now),
@@ -70,6 +72,7 @@ class Instance:
             load=round(os.getloadavg()[0], 2),
             memory_free_mb=memory_mb("MemAvailable"),
             disk_free_mb=shutil.disk_usage(layout.state).free // MB,
+            engine=engine,
         )
 
 

@@ -68,13 +68,16 @@ class Parts:
                 settings.workspace, instance.id, texts, settings.signing_key, sent_at=time.time()
             ),
             send=events.send,
-            heartbeat=lambda: instance.heartbeat(layout, settings.slots, self.work.running()),
+            heartbeat=lambda: instance.heartbeat(
+                layout, settings.slots, self.work.running(), containers.state()
+            ),
         )
         self.warm = WarmServer(account, base_environment(account, {}))
         environments = EnvironmentStore(layout.environments, account)
         environments.remove_unfinished()
         if settings.registry:
-            containers.registry = Registry(settings.registry, cloud.registry().get)
+            tokens = cloud.registry()
+            containers.registry = Registry(settings.registry, tokens.get, tokens.forget)
         self.ended = Ended(layout.journal)
         around = Surroundings(
             layout=layout,

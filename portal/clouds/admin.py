@@ -21,6 +21,7 @@ class CloudAccountAdmin(admin.ModelAdmin[CloudAccount]):
         "external_id",
         "state",
         "next_external_id",
+        "registry",
         "checks",
         "checked_at",
         "linked_at",

@@ -37,7 +37,7 @@ class MissingOut(serializers.Serializer[Any]):
 class FindingOut(serializers.Serializer[Any]):
     key = serializers.CharField()
     title = serializers.CharField()
-    state = serializers.ChoiceField(choices=["ok", "failed", "skipped"])
+    state = serializers.ChoiceField(choices=["ok", "failed", "lacking", "skipped"])
     message = serializers.CharField(allow_blank=True)
     hint = serializers.CharField(allow_blank=True)
     missing = MissingOut(many=True)
@@ -63,6 +63,7 @@ class CloudAccountOut(serializers.ModelSerializer[CloudAccount]):
             "role_arn",
             "external_id",
             "next_external_id",
+            "registry",
             "checks",
             "checked_at",
             "linked_at",

@@ -12,7 +12,8 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.clouds.events import account_unlinked
 from portal.clouds.models import CloudAccount
-from portal.clouds.role_check import Finding, passed, region_fitting, role_examine
+from portal.clouds.permissions import REGISTRY
+from portal.clouds.role_check import Finding, has_registry, passed, region_fitting, role_examine
 from portal.clouds.selectors import Living, account_of_role, accounts_of, living_in, numbers_admitted
 from portal.clouds.services import account_handle, external_id_new
 from portal.clouds.template import role_name_of
@@ -72,7 +73,7 @@ def link_check(*, account: CloudAccount, by: User | None, role: str = "") -> Clo
     """
     _open_check(account)
     candidate = _candidate(account, role)
-    findings = role_examine(candidate)
+    findings = role_examine(candidate, indispensable=_indispensable(account))
     if passed(findings):
         findings.append(_admit(candidate.number))
     fine = passed(findings)
@@ -80,6 +81,8 @@ def link_check(*, account: CloudAccount, by: User | None, role: str = "") -> Clo
     fields: dict[str, Any] = {"checks": [f.as_row() for f in findings], "checked_at": timezone.now()}
     if fine or not linked_before:  # a role that does not work never takes the place of one that does
         fields |= _role_fields(account, candidate)
+    if fine:
+        fields["registry"] = has_registry(findings)
     if fine and not linked_before:
         fields["linked_at"] = timezone.now()
     replaced = candidate.role_arn == account.role_arn or not linked_before
@@ -96,6 +99,12 @@ def link_check(*, account: CloudAccount, by: User | None, role: str = "") -> Clo
             "You have linked this role already.", code="role_taken", fields={"role": "linked already"}
         ) from error
     return account
+
+
+def _indispensable(account: CloudAccount) -> frozenset[str]:
+    """What Terraform has made there already, it has to reach ever after."""
+    has_made = settings.IMAGE_REGISTRY and account.registry and living_in(account)
+    return frozenset({REGISTRY}) if has_made else frozenset()
 
 
 def _open_check(account: CloudAccount) -> None:

@@ -50,6 +50,9 @@ class CloudAccount(Identified):
         max_length=64, blank=True, help_text="While it is exchanged: the one that takes its place once it works."
     )
     enabled = models.BooleanField(default=True, help_text="Whether new workspaces may be placed here.")
+    registry = models.BooleanField(
+        default=False, help_text="Whether the role may make repositories for container images; Orca's own may anyway."
+    )
     checks = models.JSONField(default=list, blank=True, help_text="What the last look at the role found, step by step.")
     checked_at = models.DateTimeField(null=True, blank=True)
     linked_at = models.DateTimeField(null=True, blank=True)
@@ -79,6 +82,11 @@ class CloudAccount(Identified):
     def role_name(self) -> str:
         """The role's own name, at the end of its ARN."""
         return self.role_arn.rsplit("/", 1)[-1]
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether workspaces here may have a repository for images. A role from before there were any may not."""
+        return self.owner_id is None or self.registry
 
     @property
     def takes_workspaces(self) -> bool:

@@ -14,6 +14,7 @@ from portal.gateways.provisioner_policy import TAG
 
 # Stands for any workspace: a ULID of the year 1970.
 SAMPLE = "0" * 26
+REGISTRY = "registry"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Group:
     key: str
     title: str
     needs: tuple[Need, ...]
+    without: str = ""
+    """What is lost without it, where Orca can do without it; else ""."""
 
 
 def groups(account_id: str, region: str, role: str) -> tuple[Group, ...]:
@@ -116,6 +119,12 @@ def groups(account_id: str, region: str, role: str) -> tuple[Group, ...]:
             "Machine images",
             (Need(("ssm:GetParameter",), (f"arn:aws:ssm:{region}::parameter/aws/service/ami-amazon-linux-latest/x",)),),
         ),
+        Group(
+            REGISTRY,
+            "Container images",
+            (Need(_named("ecr", _REPOSITORY), (f"arn:aws:ecr:{region}:{account_id}:repository/{name}",)),),
+            without="Instances do not share the images that they build: each builds its own, and all else works.",
+        ),
     )
 
 
@@ -154,6 +163,19 @@ _QUEUE = (
     "SendMessage",
     "ReceiveMessage",
     "DeleteMessage",
+)
+_REPOSITORY = (
+    "CreateRepository",
+    "DeleteRepository",
+    "DescribeRepositories",
+    "ListTagsForResource",
+    "TagResource",
+    "UntagResource",
+    "PutImageTagMutability",
+    "PutImageScanningConfiguration",
+    "GetLifecyclePolicy",
+    "PutLifecyclePolicy",
+    "DeleteLifecyclePolicy",
 )
 _SECRET = ("CreateSecret", "PutSecretValue", "DeleteSecret", "TagResource")
 _ROLE = (

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from django.conf import settings
 
-from portal.clouds.permissions import Group, groups
+from portal.clouds.permissions import REGISTRY, Group, groups
 from portal.core.errors import CloudFault
 from portal.gateways import aws_linked, aws_platform
 from portal.gateways.aws import Account, forget_account
 
-Verdict = Literal["ok", "failed", "skipped"]
+Verdict = Literal["ok", "failed", "lacking", "skipped"]
 _AGAIN = "Apply Terraform's envs/link or the CloudFormation template again; both hold everything that is needed."
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One step: ``missing`` holds ``{"action", "resource"}`` of each permission that is not there."""
+    """One step: ``missing`` holds ``{"action", "resource"}`` of each permission that is not there.
+
+    ``lacking`` is what Orca can do without: the account works, and the message says what it does not have.
+    """
 
     key: str
     title: str
@@ -40,21 +44,30 @@ class _Wrong(Exception):
     """What a step found to be wrong. The steps after a ``fatal`` one would say nothing."""
 
     def __init__(
-        self, message: str, hint: str = "", *, fatal: bool = False, missing: tuple[dict[str, str], ...] = ()
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        fatal: bool = False,
+        missing: tuple[dict[str, str], ...] = (),
+        state: Verdict = "failed",
     ) -> None:
         super().__init__(message)
-        self.message, self.hint, self.fatal, self.missing = message, hint, fatal, missing
+        self.message, self.hint, self.fatal, self.missing, self.state = message, hint, fatal, missing, state
 
 
 Step = tuple[str, str, Callable[[], str]]
 
 
-def role_examine(account: Account) -> list[Finding]:
-    """Every step in its order. Raises ``CloudFault`` where the cloud does not answer."""
+def role_examine(account: Account, *, indispensable: frozenset[str] = frozenset()) -> list[Finding]:
+    """Every step in its order. Raises ``CloudFault`` where the cloud does not answer.
+
+    ``indispensable`` are keys of what Orca can do without in accounts that never had it, and not in this one.
+    """
     forget_account(account)
     found: list[Finding] = []
     blocked = False
-    for key, title, look in _steps(account):
+    for key, title, look in _steps(account, indispensable):
         if blocked:
             found.append(Finding(key, title, "skipped"))
             continue
@@ -62,7 +75,7 @@ def role_examine(account: Account) -> list[Finding]:
             found.append(Finding(key, title, "ok", look()))
         except _Wrong as wrong:
             blocked = wrong.fatal
-            found.append(Finding(key, title, "failed", wrong.message, wrong.hint, wrong.missing))
+            found.append(Finding(key, title, wrong.state, wrong.message, wrong.hint, wrong.missing))
         except CloudFault as fault:
             if fault.retryable:
                 raise
@@ -72,15 +85,21 @@ def role_examine(account: Account) -> list[Finding]:
 
 def passed(findings: list[Finding]) -> bool:
     """Whether Orca may build with the role."""
-    return all(finding.state == "ok" for finding in findings)
+    return all(finding.state in {"ok", "lacking"} for finding in findings)
 
 
-def _steps(account: Account) -> Iterator[Step]:
+def has_registry(findings: list[Finding]) -> bool:
+    """Whether workspaces there may have a repository for the images that their instances build."""
+    return any(finding.key == REGISTRY and finding.state == "ok" for finding in findings)
+
+
+def _steps(account: Account, indispensable: frozenset[str]) -> Iterator[Step]:
     yield "role", "Orca may assume the role", lambda: _lets_orca_in(account)
     yield "external_id", "Nobody gets in without the ExternalId", lambda: _keeps_others_out(account)
     yield "self_check", "The role may say what it is allowed", lambda: _may_ask(account)
     for group in groups(account.number, account.region, account.role_arn.rsplit("/", 1)[-1]):
-        yield group.key, group.title, lambda group=group: _allows(account, group)  # type: ignore[misc]
+        optional = bool(group.without) and group.key not in indispensable
+        yield group.key, group.title, partial(_allows, account, group, optional=optional)
     yield "boundary", "The boundary of workspaces' roles", lambda: _has_boundary(account)
     yield "network", "A default network", lambda: _has_network(account)
 
@@ -124,7 +143,7 @@ def _may_ask(account: Account) -> str:
     return "Permissions are looked up, nothing is tried out."
 
 
-def _allows(account: Account, group: Group) -> str:
+def _allows(account: Account, group: Group, *, optional: bool) -> str:
     missing = [
         {"action": denied.action, "resource": denied.resource}
         for need in group.needs
@@ -132,7 +151,10 @@ def _allows(account: Account, group: Group) -> str:
     ]
     if missing:
         unlike = list(dict.fromkeys(gone["action"] for gone in missing))
-        raise _Wrong(f"Missing: {', '.join(unlike)}.", _AGAIN, missing=tuple(missing))
+        said = f"Missing: {', '.join(unlike)}."
+        if optional:
+            raise _Wrong(f"{group.without} {said}", _AGAIN, missing=tuple(missing), state="lacking")
+        raise _Wrong(said, _AGAIN, missing=tuple(missing))
     count = sum(len(need.actions) for need in group.needs)
     return f"{count} permission{'' if count == 1 else 's'}, all there."
 

@@ -23,6 +23,7 @@ from portal.pipelines.events import run_ended
 from portal.pipelines.models import OPEN, Run, ScriptVersion, State
 from portal.pipelines.models import TRANSITIONS as RUN_TRANSITIONS
 from portal.pipelines.services import run_cancel, workspace_require
+from portal.workspaces.selectors import containers_require
 
 _AGAIN = frozenset({State.FAILED, State.TIMED_OUT, State.LOST, State.CANCELLED, State.SKIPPED})
 OUTPUTS_DELETE = "portal.jobs.tasks.outputs_delete"
@@ -114,6 +115,8 @@ def job_retry(*, job: Job, by: User, via: str = Run.Via.PAGE) -> Job:
     if steps.exists() and not steps.filter(state__in=_AGAIN).exists():
         return _gathered_again(job, by)
     workspace_require(job.workspace)
+    if job.definition["container"]:
+        containers_require(job.workspace)
     with transaction.atomic():
         target = Phase.SPLITTING if job.shards else Phase.SEARCHING
         run = _run_made(by, job.workspace_id, job.version, name=job.name, via=via, again_of=job.run)

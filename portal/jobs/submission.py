@@ -32,6 +32,7 @@ from portal.pipelines.definitions import KINDS
 from portal.pipelines.models import Script, ScriptVersion
 from portal.pipelines.services import inputs_checked, secrets_require, workspace_require
 from portal.workspaces.models import Workspace
+from portal.workspaces.selectors import containers_require
 
 Definition = dict[str, Any]
 _RETRIES: Final = {"count": 1, "backoff_seconds": 5.0, "exit_codes": []}
@@ -95,6 +96,8 @@ def submission_check(*, owner: User, submission: Mapping[str, Any]) -> Submissio
     if fields or workspace is None or version is None:
         raise _refused(fields)
     workspace_require(workspace)
+    if definition["container"]:
+        containers_require(workspace)
     return Submission(definition, workspace, version, input_job)
 
 

@@ -98,6 +98,7 @@ CLOUD = {
 FINDING = {
     "ok": Look("Fine", "good", "check-circle-fill"),
     "failed": Look("Wrong", "bad", "x-circle-fill"),
+    "lacking": Look("Works without it", "warn", "exclamation-triangle-fill"),
     "skipped": Look("Not looked at", "off", "dash-circle"),
 }
 PHASE = {
@@ -155,7 +156,8 @@ _ADVICE = {
     "secret_missing": "Add the secret on the workspace's page, and run it again.",
     "bundle_invalid": "Its files arrived damaged. Upload the script again.",
     "start_failed": "Look at the file that it starts with: is it there, and is it a script?",
-    "container_unavailable": "The instance has no Docker engine yet. Run it again in a minute, or without a container.",
+    "container_unavailable": "Run it again in a minute, if the instance is new. One from before containers has no Docker:"
+    " destroy the workspace, keep its data, and apply it again.",
     "image_unavailable": "Is the image's name right, and can the instance reach where it is kept?",
     "build_failed": "Its Dockerfile could not be built: the log shows at which line, and why.",
     "agent_failed": "That is a fault of ours, not of your script. Run it again.",

@@ -35,6 +35,7 @@ class InstanceOut(serializers.ModelSerializer[Instance]):
             "memory_free_mb",
             "disk_free_mb",
             "load",
+            "engine",
             "running",
             "ssh_host_keys",
             "registered_at",

@@ -65,6 +65,7 @@ def instance_heartbeat(*, workspace: Workspace, instance_id: str, event: protoco
         load=event.load,
         memory_free_mb=event.memory_free_mb,
         disk_free_mb=event.disk_free_mb,
+        engine=event.engine if event.engine in Instance.Engine.values else "",
         heartbeat_at=at,
     )
     if changed:

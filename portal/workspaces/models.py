@@ -256,6 +256,11 @@ class Instance(Identified):
         STOPPED = "stopped"
         TERMINATED = "terminated"
 
+    class Engine(models.TextChoices):
+        READY = "ready", "Docker engine"
+        COMING = "coming", "Docker is being installed"
+        NONE = "none", "no Docker engine"
+
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="instances")
     instance_id = models.CharField(max_length=32)
     boot_id = models.CharField(max_length=64, blank=True)
@@ -270,6 +275,9 @@ class Instance(Identified):
     memory_free_mb = models.PositiveIntegerField(default=0)
     disk_free_mb = models.PositiveIntegerField(default=0)
     load = models.FloatField(default=0)
+    engine = models.CharField(
+        max_length=8, choices=Engine, blank=True, help_text="Whether it can run containers; empty until it has said so."
+    )
     running = models.JSONField(default=list, blank=True, help_text="Ids of the steps that it said it works on.")
     ssh_host_keys = models.JSONField(default=list, blank=True)
     registered_at = models.DateTimeField(null=True, blank=True)

@@ -8,8 +8,13 @@ from django.conf import settings
 from django.db.models import QuerySet
 
 from portal.accounts.models import User
-from portal.core.errors import NotFound
+from portal.core.errors import Conflict, NotFound
 from portal.workspaces.models import Instance, TerraformRun, Workspace
+
+NO_ENGINE = (
+    "New instances bring Docker; those from before containers do not get it afterwards. Destroy the workspace, keep its "
+    "data, and apply it again: that makes new ones. In the embedded cloud, start this machine's engine instead."
+)
 
 
 def workspaces_of(owner: User) -> QuerySet[Workspace]:
@@ -38,6 +43,22 @@ def terraform_run_get(*, owner: User, run_id: str) -> TerraformRun:
 def instances_shown(workspace: Workspace) -> QuerySet[Instance]:
     """The instances that a person wants to see: all but those that were terminated."""
     return workspace.instances.exclude(state=Instance.State.TERMINATED).order_by("created_at")
+
+
+def containers_require(workspace: Workspace) -> None:
+    """Raises ``Conflict`` where an instance has said that it can run no containers: any of them may get such a step.
+
+    Those that are stopped count with what they said last; those that have said nothing yet do not.
+    """
+    known = instances_shown(workspace).filter(engine=Instance.Engine.NONE)
+    without = list(known.exclude(instance_id__in=workspace.nodes_leaving).values_list("instance_id", flat=True))
+    if without:
+        raise Conflict(
+            f"{workspace.name} cannot run containers: there is no Docker engine on {', '.join(without[:5])}.",
+            code="container_unavailable",
+            hint=NO_ENGINE,
+            fields={"container": "cannot run in this workspace"},
+        )
 
 
 def reachable(workspace: Workspace) -> Instance | None:

@@ -347,8 +347,7 @@ def terraform_variables(workspace: Workspace, operation: str) -> dict[str, objec
         "volume_gb": workspace.volume_gb,
         "image_id": settings.IMAGE_ID,
         "slots": workspace.slots,
-        # A role that somebody linked before there were registries may not make one.
-        "registry": settings.IMAGE_REGISTRY and account.owner_id is None,
+        "registry": settings.IMAGE_REGISTRY and account.has_registry,
         "request_metrics": settings.REQUEST_METRICS,
         "agent": {"bucket": agent.bucket, "key": agent.key, "sha256": agent.sha256},
         "events_queue_url": aws_platform.events_queue_url(),

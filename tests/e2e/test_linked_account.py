@@ -176,9 +176,8 @@ def test_a_role_that_is_not_there_and_a_wrong_external_id_are_refused(
 def test_what_is_missing_is_named_and_an_open_role_is_warned_of(person: Person, linked: str, second: Owner) -> None:
     iam, role = second.client("iam"), person.get(f"cloud-accounts/{linked}/")["role_name"]
     policy = iam.get_role_policy(RoleName=role, PolicyName="build-workspaces")["PolicyDocument"]
-    less = [
-        statement for statement in policy["Statement"] if statement["Sid"] not in {"WorkspaceQueues", "NewMachines"}
-    ]
+    taken = {"WorkspaceQueues", "NewMachines", "WorkspaceImages"}
+    less = [statement for statement in policy["Statement"] if statement["Sid"] not in taken]
     iam.put_role_policy(
         RoleName=role, PolicyName="build-workspaces", PolicyDocument=json.dumps({**policy, "Statement": less})
     )
@@ -188,6 +187,7 @@ def test_what_is_missing_is_named_and_an_open_role_is_warned_of(person: Person, 
     assert set(wrong) == {"queues", "machines"}
     assert wrong["machines"]["message"] == "Missing: ec2:RunInstances."
     assert "sqs:CreateQueue" in wrong["queues"]["message"]
+    assert states(found)["registry"] == "lacking"
     iam.put_role_policy(RoleName=role, PolicyName="build-workspaces", PolicyDocument=json.dumps(policy))
 
     trust = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agents.orca_agent.orders import Container
-from agents.orca_agent.protocol import Desired, Limits, StepFinished
+from agents.orca_agent.protocol import Desired, InstanceHeartbeat, Limits, StepFinished
 from agents.orca_agent.steps.engine import Engine
 
 if TYPE_CHECKING:
@@ -92,6 +92,10 @@ def test_what_is_printed_and_how_it_ends_are_told(scene: Scene) -> None:
     assert scene.events.text(task, "out") == ["to out"]
     assert scene.events.text(task, "err") == ["to err"]
     scene.wait_gone(task.step)
+
+
+def test_the_instance_says_that_it_has_an_engine(scene: Scene) -> None:
+    assert scene.events.wait(InstanceHeartbeat).engine == "ready"
 
 
 def test_a_shell_script_runs_in_a_shell(scene: Scene) -> None:
@@ -283,3 +287,4 @@ def test_an_instance_without_an_engine_says_so(moto_cloud: MotoCloud, agent_with
         finished = events.finished(moto_cloud.run("", container=PYTHON))
         assert (finished.state, finished.reason) == ("failed", "container_unavailable")
         assert "no container engine on this instance" in finished.message
+        assert events.wait(InstanceHeartbeat).engine == "none"

@@ -40,6 +40,11 @@ class RegistryTokens:
                 self._known, self._since = self._ask(), self._clock()
             return self._known
 
+    def forget(self) -> None:
+        """The password was refused: ask for another."""
+        with self._lock:
+            self._known = None
+
     def _ask(self) -> Tuple[str, str]:
         region = self._client.region
         endpoint = self._endpoint or f"https://api.ecr.{region}.{dns_suffix(region)}"

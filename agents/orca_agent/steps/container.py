@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Final, List, Mapping, Optional, Sequence, Tuple
 
 from agents.orca_agent.account import Account
-from agents.orca_agent.events import Reason
+from agents.orca_agent.events import ENGINE_COMING, ENGINE_NONE, ENGINE_READY, Reason
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.orders import Container, Task
 from agents.orca_agent.steps.container_image import Image, Images, Site
@@ -51,9 +51,10 @@ OPEN_FILES: Final = 4_096
 GONE_WITHIN: Final = 30.0
 COMES_WITHIN: Final = 300.0
 LOOKS_EVERY: Final = 0.2
+STATE_HOLDS: Final = 30.0
 UNAVAILABLE: Final = (
-    "There is no container engine on this instance. Docker has to be installed and running there; "
-    "a step without a container needs none."
+    "There is no container engine on this instance. Docker has to be installed and running there, as it is on every "
+    "new one; a step without a container needs none."
 )
 
 BASE: Final = {"HOME": HOME, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -100,6 +101,18 @@ class Containers:
         self._lock = threading.Lock()
         self._engine: Optional[Engine] = None
         self._images: Optional[Images] = None
+        self._seen: Tuple[float, str] = (float("-inf"), "")
+
+    def state(self) -> str:
+        """Whether there is an engine, for heartbeats: one of ``ENGINE_…``. It may come and go."""
+        if self._layout.engine_coming.exists():
+            return ENGINE_COMING
+        at, state = self._seen
+        if time.monotonic() - at > STATE_HOLDS:
+            path = self._path()
+            state = ENGINE_READY if path and Engine(path).answers() else ENGINE_NONE
+            self._seen = (time.monotonic(), state)
+        return state
 
     def clean_up(self) -> None:
         """Remove the containers that an earlier agent of this instance, killed in the middle, has left."""

@@ -120,8 +120,14 @@ class Images:
         plain = name.partition(":")[0]
         if plain not in RECIPES or name not in {plain, f"{plain}:latest"}:
             raise StepFailed(Reason.IMAGE_UNAVAILABLE, f"Orca has no image {name}; it has {', '.join(RECIPES)}.")
+        recipe, tag = RECIPES[plain], f"{REPOSITORY}:{plain.partition('/')[2]}"
+        key = f"own-{hashlib.sha256(recipe.encode()).hexdigest()[:40]}"
+        found = self._pushed(key, site, tag) or self._share(key, tag, self._recipe_built(plain, tag, site), site)
+        self._engine.call("POST", f"/images/{found['Id']}/tag", {"repo": plain, "tag": "latest"})
+        return found
+
+    def _recipe_built(self, plain: str, tag: str, site: Site) -> Dict[str, Any]:
         site.say(f"Making the image {plain} …")
-        tag = f"{REPOSITORY}:{plain.partition('/')[2]}"
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as context:
             (Path(folder) / DOCKERFILE).write_text(RECIPES[plain])
             container_build.write_context(Path(folder), DOCKERFILE, context, whole=False)
@@ -134,8 +140,7 @@ class Images:
                 "(where the engine is your own machine's, scripts/images puts it there)"
             )
             raise StepFailed(Reason.IMAGE_UNAVAILABLE, message)
-        self._engine.call("POST", f"/images/{tag}/tag", {"repo": plain, "tag": "latest"})
-        found = self._engine.image(plain)
+        found = self._engine.image(tag)
         if found is None:
             raise StepFailed(Reason.IMAGE_UNAVAILABLE, f"The image {plain} is gone again.")
         return found
@@ -182,18 +187,31 @@ class Images:
         found = self._engine.image(tag)
         if found is None:
             raise StepFailed(Reason.BUILD_FAILED, "The image that was built is gone again.")
-        if self.registry is not None:
-            for name in (key, digest_key(str(found["Id"]))):
-                self.registry.push(self._engine, tag, name, site.check)
-            # Of two instances that have built it at once, the first to push it has made it for both.
-            found = self._pushed(key, site, tag) or found
-        return found
+        return self._share(key, tag, found, site)
+
+    def _share(self, key: str, tag: str, found: Dict[str, Any], site: Site) -> Dict[str, Any]:
+        """Have the other instances find what was built here. Of two that have built it at once, the first to push it
+        has made it for both."""
+        if self.registry is None or not self.registry.push(self._engine, tag, key, site.check):
+            return found
+        name = self.registry.pull(self._engine, key, site.check)
+        first = self._named(name, tag) if name else None
+        shared = first or found
+        self.registry.push(self._engine, tag, digest_key(str(shared["Id"])), site.check)
+        return shared
 
     def _pushed(self, key: str, site: Site, tag: str = "") -> Optional[Dict[str, Any]]:
         """What another instance of the workspace has built, if it has; it gets ``tag`` here."""
-        name = self.registry.pull(self._engine, key, site.check) if self.registry is not None else None
+        if self.registry is None:
+            return None
+        self._make_room()  # not afterwards: what comes may be older than all that is here
+        name = self.registry.pull(self._engine, key, site.check)
         if name is None:
             return None
+        site.say("Fetched the image, which another instance of the workspace has built.")
+        return self._named(name, tag)
+
+    def _named(self, name: str, tag: str) -> Optional[Dict[str, Any]]:
         if tag:
             self._engine.call("POST", f"/images/{name}/tag", dict(zip(("repo", "tag"), tag.split(":"))))
         return self._engine.image(name)
@@ -211,15 +229,20 @@ class Images:
         return _Alone(self._changed, self._building, key, site.check)
 
     def _make_room(self) -> None:
-        """Let go of the images that were built longest ago; the engine keeps those that are in use."""
-        query = {"filters": {"reference": [REPOSITORY]}}
+        """Let go of the images that were built longest ago; the engine keeps those that are in use.
+
+        By their names: by its id, an engine lets go of none that has names in two repositories.
+        """
+        ours = [REPOSITORY, *([self.registry.repository] if self.registry is not None else [])]
         try:
-            found = self._engine.call("GET", "/images/json", query)
+            found = self._engine.call("GET", "/images/json", {"filters": {"reference": ours}})
         except EngineError:  # one that is shared looks after itself
             return
         for image in sorted(found, key=lambda image: -int(image["Created"]))[KEPT:]:
-            with suppress(EngineError):
-                self._engine.call("DELETE", f"/images/{image['Id']}")
+            for name in image.get("RepoTags") or []:
+                if name.rpartition(":")[0] in ours:
+                    with suppress(EngineError):
+                        self._engine.call("DELETE", f"/images/{name}")
 
 
 class _Alone:

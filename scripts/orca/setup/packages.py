@@ -83,6 +83,12 @@ TEST = (
     Package("mariadb-server", _program("mariadbd", "mysqld"), "the tests cannot run on MariaDB"),
     Package("chromium", _program("chromium", "chromium-browser", "google-chrome"), "the pages cannot be tested"),
     *ENGINE,
+    Package(
+        "docker-registry",
+        _program("docker-registry"),
+        "the tests push no images to a registry, and skip what needs one",
+        optional=True,
+    ),
     Package("fonts-dejavu-core", _font, "screenshots show boxes for letters", optional=True),
 )
 
@@ -180,6 +186,7 @@ def _keep_from_booting(names: list[str], prefix: list[str]) -> None:
     units = {
         "redis-server": ["redis-server.service"],
         "mariadb-server": ["mariadb.service"],
+        "docker-registry": ["docker-registry.service"],
         "docker.io": ["docker.service", "docker.socket", "containerd.service"],
     }
     found = [unit for name in names for unit in units.get(name, [])]

@@ -43,7 +43,7 @@ EVENTS: list[Event] = [
     InstanceRegistered(
         "0" * 26, 1.5, "boot", "t3.small", "10.0.0.1", "1.2.3.4", SHA, 2, 2, 2048, ("ssh-ed25519 AAAA",)
     ),
-    InstanceHeartbeat("1" * 26, 2.0, "boot", 2, (RunningStep(STEP, 1),), 0.5, 100, 200),
+    InstanceHeartbeat("1" * 26, 2.0, "boot", 2, (RunningStep(STEP, 1),), 0.5, 100, 200, "ready"),
     InstanceStopping("2" * 26, 2.0, "boot", (STEP,)),
     StepStarted("3" * 26, 3.0, RUN, STEP, 1, "boot"),
     StepLog("4" * 26, 4.0, RUN, STEP, 1, 1, (LogLine("out", 4.0, "größe"), LogLine("err", 4.1, "")), "boot"),

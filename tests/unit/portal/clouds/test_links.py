@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from auditlog.models import LogEntry
+from pytest_django import Settings
 
 from portal.accounts.models import User
 from portal.clouds import links, selectors
@@ -15,6 +16,7 @@ from portal.core.errors import CloudFault, Conflict, Invalid, LimitReached, NotF
 from portal.pipelines.models import Run, Script, ScriptVersion, Step
 from portal.workspaces import services, terraform_runs
 from portal.workspaces.models import Instance, TerraformRun, Workspace
+from portal.workspaces.terraform_director import terraform_variables
 from tests.people import person
 
 from .conftest import NUMBER, Role
@@ -100,6 +102,19 @@ def test_a_role_that_may_not_say_what_it_may_do(begun: CloudAccount, role: Role,
     links.link_check(account=begun, by=owner, role=NUMBER)
     assert row(begun, "self_check")["missing"][0]["action"] == "iam:SimulatePrincipalPolicy"
     assert found(begun)["buckets"] == "skipped"
+
+
+def test_an_account_from_before_registries_works_without_one(begun: CloudAccount, role: Role, owner: User) -> None:
+    role.lets_in.add(begun.external_id)
+    role.without.add("ecr:CreateRepository")
+    links.link_check(account=begun, by=owner, role=NUMBER)
+    assert (begun.state, begun.has_registry) == ("linked", False)
+    assert row(begun, "registry")["state"] == "lacking"
+    assert row(begun, "registry")["message"].endswith("Missing: ecr:CreateRepository.")
+    assert [gone["action"] for gone in row(begun, "registry")["missing"]] == ["ecr:CreateRepository"]
+    role.without.clear()
+    links.link_check(account=begun, by=owner)
+    assert (begun.state, begun.has_registry, row(begun, "registry")["state"]) == ("linked", True, "ok")
 
 
 @pytest.mark.parametrize(("lacks", "key"), [("boundary", "boundary"), ("network", "network")])
@@ -219,6 +234,23 @@ def inhabited(linked: CloudAccount, owner: User) -> Workspace:
     Instance.objects.create(workspace=workspace, instance_id="i-1", state="running")
     workspace.refresh_from_db()
     return workspace
+
+
+def test_a_registry_that_is_there_has_to_stay_within_reach(
+    inhabited: Workspace, linked: CloudAccount, role: Role, owner: User, settings: Settings
+) -> None:
+    """Terraform looks at what it has made, each time."""
+    settings.IMAGE_REGISTRY = True
+    assert terraform_variables(inhabited, "apply")["registry"] is True
+    role.without.add("ecr:DescribeRepositories")
+    links.link_check(account=linked, by=owner)
+    assert (linked.state, row(linked, "registry")["state"]) == ("broken", "failed")
+    CloudAccount.objects.filter(pk=linked.pk).update(registry=False)
+    linked.refresh_from_db()
+    links.link_check(account=linked, by=owner)
+    assert (linked.state, row(linked, "registry")["state"]) == ("linked", "lacking")
+    inhabited.refresh_from_db()
+    assert terraform_variables(inhabited, "apply")["registry"] is False
 
 
 def test_an_empty_account_is_unlinked_and_can_be_linked_anew(

@@ -10,11 +10,11 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from portal.accounts.models import User
-from portal.core.errors import Invalid, LimitReached
+from portal.core.errors import Conflict, Invalid, LimitReached
 from portal.jobs import services
 from portal.jobs.models import Job
 from portal.pipelines.models import Run, ScriptVersion
-from portal.workspaces.models import Workspace
+from portal.workspaces.models import Instance, Workspace
 from tests.unit.portal.jobs.conftest import ready_workspace
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +95,31 @@ def test_of_several_workspaces_one_is_named(submitted: Submit, owner: User, work
         submitted()
     assert "lab" in caught.value.fields["workspace"]
     assert submitted(workspace="other").workspace.name == "other"
+
+
+def test_a_container_needs_an_engine_on_every_instance(submitted: Submit, owner: User, workspace: Workspace) -> None:
+    made = [
+        Instance.objects.create(workspace=workspace, instance_id=f"i-{engine or 'silent'}", engine=engine, state=state)
+        for engine, state in (("ready", "running"), ("", "pending"), ("none", "stopped"), ("none", "terminated"))
+    ]
+    with pytest.raises(Conflict) as caught:
+        submitted(container={"image": "orca/python"})
+    assert (caught.value.code, list(caught.value.fields)) == ("container_unavailable", ["container"])
+    assert "no Docker engine on i-none." in caught.value.message
+    assert "apply it again" in caught.value.hint
+    plain = submitted()
+    Workspace.objects.filter(pk=workspace.pk).update(nodes_leaving=["i-none"])
+    job = submitted(container={"image": "orca/python"})
+    Workspace.objects.filter(pk=workspace.pk).update(nodes_leaving=[])
+    for each in (plain, job):
+        services.job_cancel(job=each, by=owner)
+        Job.objects.filter(pk=each.pk).update(phase="ended")
+        each.refresh_from_db()
+    services.job_retry(job=plain, by=owner)
+    with pytest.raises(Conflict, match="no Docker engine"):
+        services.job_retry(job=job, by=owner)
+    made[2].delete()
+    services.job_retry(job=job, by=owner)
 
 
 def test_by_the_api_and_once_for_a_key(api: APIClient, version: ScriptVersion, sky: list[Any]) -> None:

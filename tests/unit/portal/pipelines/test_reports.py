@@ -164,6 +164,12 @@ def test_a_clock_that_runs_ahead_does_not_make_an_instance_immortal(agent: Agent
     assert seen.timestamp() <= time.time()
 
 
+def test_whether_an_instance_can_run_containers_is_known(agent: Agent) -> None:
+    for said, known in (("none", "none"), ("coming", "coming"), ("ready", "ready"), ("<b>podman</b>", ""), ("", "")):
+        agent.say(protocol.InstanceHeartbeat(**{**vars(agent.heartbeat()), "engine": said}))
+        assert Instance.objects.get().engine == known
+
+
 def test_what_begins_again_writes_its_log_anew(run_started: Press, agent: Agent) -> None:
     """The agent was killed and its successor does the same attempt: late lines of the first do not mix in."""
     step = only_step(run_started())

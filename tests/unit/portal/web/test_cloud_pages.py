@@ -63,6 +63,15 @@ def test_the_check_says_what_is_missing(browser: Client, begun: CloudAccount, ro
     assert "New workspace here" in answer
 
 
+def test_what_an_account_works_without_is_said(browser: Client, begun: CloudAccount, role: Role) -> None:
+    role.lets_in.add(begun.external_id)
+    role.without.add("ecr:PutLifecyclePolicy")
+    answer = pressed(browser, "cloud_check", begun, role=NUMBER).content.decode()
+    assert "Linked: you can build here now." in answer
+    assert "each builds its own, and all else works. Missing: ecr:PutLifecyclePolicy." in answer
+    assert "Apply Terraform's envs/link or the CloudFormation template again" in answer
+
+
 @pytest.mark.parametrize("given", ["", "1234", "nobody"])
 def test_what_is_no_role_is_said_at_its_field(browser: Client, begun: CloudAccount, given: str) -> None:
     answer = pressed(browser, "cloud_check", begun, role=given)

@@ -42,6 +42,9 @@ def test_a_password_is_kept_until_it_nears_its_end() -> None:
     now[0] = 7 * 3600
     found.get()
     assert len(ecr.asked) == 2
+    found.forget()
+    found.get()
+    assert len(ecr.asked) == 3
 
 
 @pytest.mark.parametrize("body", [b"{}", b"nonsense", b'{"authorizationData": [{"authorizationToken": "%%%"}]}'])

@@ -11,6 +11,7 @@ import pytest
 from agents.orca_agent.account import Account
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.orders import Container
+from agents.orca_agent.steps import container
 from agents.orca_agent.steps.container import Containers, create_body
 from agents.orca_agent.steps.container_image import Image, Images, Site
 from agents.orca_agent.steps.container_registry import Registry
@@ -109,6 +110,21 @@ def test_an_engine_that_is_being_installed_is_waited_for(tmp_path: Path) -> None
         )
     assert raised.value.reason == "container_unavailable"
     assert "being installed" in said[0]
+
+
+def test_heartbeats_say_whether_there_is_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [False]
+    monkeypatch.setattr(Engine, "answers", lambda self: answers[0])
+    monkeypatch.setattr(container, "STATE_HOLDS", 0.0)
+    layout = Layout(tmp_path)
+    layout.create()
+    containers = Containers(lambda: "/somewhere", layout)
+    assert (containers.state(), Containers(lambda: None, layout).state()) == ("none", "none")
+    layout.engine_coming.touch()
+    assert containers.state() == "coming"
+    layout.engine_coming.unlink()
+    answers[0] = True
+    assert containers.state() == "ready"
 
 
 def test_the_registry_is_known_when_the_settings_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
