@@ -29,6 +29,7 @@ from agents.local_cloud.mends import (
     queues,
     queues_of_other_accounts,
     remembered,
+    request_payment,
     role_assumption,
     security_group_rules,
     stack_policies,
@@ -96,6 +97,7 @@ class LocalCloud:
         policy_simulation.apply()
         bucket_listing.apply(enforcement)
         bucket_metrics.apply()
+        request_payment.apply()
         uploads.apply()
         security_group_rules.apply()
         stack_policies.apply()
