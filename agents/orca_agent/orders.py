@@ -104,7 +104,11 @@ class Container:
 
 @dataclass(frozen=True)
 class Task:
-    """One attempt at one step. The values of ``secret_names`` never come this way: the agent fetches them."""
+    """One attempt at one step. The values of ``secret_names`` never come this way: the agent fetches them.
+
+    ``once``: what it costs is bounded. Where it was handed out before, it may have been begun, and the portal counts
+    that first: it is given back to the portal.
+    """
 
     workspace: str
     run: str
@@ -119,6 +123,7 @@ class Task:
     secret_names: Tuple[str, ...] = ()
     data: Optional[Data] = None
     container: Optional[Container] = None
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,7 @@ def _task(fields: Fields, workspace: str) -> AnyTask:
             ),
             data=_data(fields.child_or_none("data")),
             container=_container(fields.child_or_none("container")),
+            once=fields.flag("once", default=False),
         )
     except Malformed as error:
         return InvalidTask(*identity, problem=str(error))

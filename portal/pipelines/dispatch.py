@@ -30,6 +30,7 @@ from portal.gateways import aws_queue, aws_storage
 from portal.pipelines.attempts import attempt_of, attempts_tell
 from portal.pipelines.inputs import inputs_of
 from portal.pipelines.models import OPEN, Outbox, Run, State, Step
+from portal.pipelines.spending import is_bounded
 from portal.workspaces.models import Instance, Workspace
 
 logger = logging.getLogger(__name__)
@@ -180,7 +181,7 @@ def _oldest(workspace: Workspace, room: int) -> list[Step]:
     """The first steps of the backlog that fit into ``room`` and into the bounds of their runs."""
     backlog = (
         Step.objects.filter(workspace=workspace, state=State.QUEUED, released_at=None, cancel_requested_at=None)
-        .select_related("version")
+        .select_related("version", "run")
         .order_by("rank", "created_at", "id")
     )
     bounds = _bounds(workspace)
@@ -230,7 +231,9 @@ def outbox_send(*, outbox_ids: Sequence[str]) -> int:
         for pk in outbox_ids
         if Outbox.objects.filter(free, pk=pk, sent_at=None).update(claimed_until=now + CLAIM, tries=F("tries") + 1)
     ]
-    rows = Outbox.objects.filter(pk__in=claimed).select_related("workspace__cloud_account", "step__version")
+    rows = Outbox.objects.filter(pk__in=claimed).select_related(
+        "workspace__cloud_account", "step__version", "step__run"
+    )
     by_workspace: dict[str, list[Outbox]] = {}
     for row in rows.order_by("created_at", "id"):
         by_workspace.setdefault(row.workspace_id, []).append(row)
@@ -349,6 +352,7 @@ def task_of(step: Step, attempt: int, inputs: tuple[protocol.Input, ...] = ()) -
         secret_names=tuple(step.secrets),
         data=protocol.Data(**{name: step.data[name] for name in _DATA}) if step.data else None,
         container=protocol.Container(**step.container) if step.container else None,
+        once=is_bounded(step.run),
     )
 
 

@@ -2,6 +2,10 @@
 
 `dispatch` hands nothing out any more then. What is out already comes to its end, and counts; when nothing is, the run
 ends, and keeps what has come of it.
+
+An attempt whose instance dies is paid, and the queue would give its message to the next instance without asking. So no
+agent begins such a message again: it says so (``StepReturned``), what was begun is counted, and the step goes back into
+the backlog, from which `dispatch` hands it out only where another attempt fits into what is left.
 """
 
 from __future__ import annotations
@@ -13,7 +17,14 @@ from portal.core.states import move
 from portal.pipelines.models import OPEN, TRANSITIONS, Run, State, Step
 
 REACHED = "budget_reached"
+# As often as the queue gives a message to agents before it puts it aside.
+MOST_RETURNS = 10
 _NANO = 1_000_000_000
+
+
+def is_bounded(run: Run) -> bool:
+    """Whether what a run may cost is kept to step by step."""
+    return run.cost_limit is not None and run.at_once is not None
 
 
 def is_spent(run: Run) -> bool:
