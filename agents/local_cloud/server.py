@@ -30,6 +30,7 @@ from agents.local_cloud.mends import (
     queues,
     queues_of_other_accounts,
     remembered,
+    request_payment,
     role_assumption,
     security_group_rules,
     stack_policies,
@@ -102,6 +103,7 @@ class LocalCloud:
         bucket_metrics.apply()
         metrics_configurations.apply()
         traffic_metrics.apply(self._meter)
+        request_payment.apply()
         uploads.apply()
         security_group_rules.apply()
         stack_policies.apply()

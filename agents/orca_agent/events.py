@@ -130,6 +130,16 @@ class StepStarted(Event):
 
 
 @dataclass(frozen=True)
+class StepReturned(Event):
+    """The attempt was handed out before, and is one that may be begun once only: it waits for the portal again."""
+
+    kind: ClassVar[str] = "step.returned"
+    run: str
+    step: str
+    attempt: int
+
+
+@dataclass(frozen=True)
 class LogLine:
     """``stream`` is ``out``, ``err``, or ``orca`` for what the agent itself has to say."""
 
@@ -270,6 +280,10 @@ def _started(fields: Fields, base: Dict[str, Any]) -> Event:
     return StepStarted(**_of_step(fields, base), boot_id=fields.text("boot_id", limit=64))
 
 
+def _returned(fields: Fields, base: Dict[str, Any]) -> Event:
+    return StepReturned(**_of_step(fields, base))
+
+
 def _log(fields: Fields, base: Dict[str, Any]) -> Event:
     return StepLog(
         **_of_step(fields, base),
@@ -331,6 +345,7 @@ _READERS: Final[Mapping[str, Callable[[Fields, Dict[str, Any]], Event]]] = {
     InstanceHeartbeat.kind: _heartbeat,
     InstanceStopping.kind: _stopping,
     StepStarted.kind: _started,
+    StepReturned.kind: _returned,
     StepLog.kind: _log,
     StepFinished.kind: _finished,
 }

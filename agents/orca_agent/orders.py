@@ -108,6 +108,8 @@ class Task:
     """One attempt at one step. The values of ``secret_names`` never come this way: the agent fetches them.
 
     ``avoid`` are the ids of instances that leave it to others while they can.
+    ``once``: what it costs is bounded. Where it was handed out before, it may have been begun, and the portal counts
+    that first: it is given back to the portal.
     """
 
     workspace: str
@@ -124,6 +126,7 @@ class Task:
     data: Optional[Data] = None
     container: Optional[Container] = None
     avoid: Tuple[str, ...] = ()
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,7 @@ def _task(fields: Fields, workspace: str) -> AnyTask:
             data=_data(fields.child_or_none("data")),
             container=_container(fields.child_or_none("container")),
             avoid=fields.texts("avoid", limit=MAX_AVOIDED, length=32),
+            once=fields.flag("once", default=False),
         )
     except Malformed as error:
         return InvalidTask(*identity, problem=str(error))

@@ -12,8 +12,9 @@ from typing import Callable, Deque, Dict, Final, FrozenSet, List, Tuple
 from agents.orca_agent.cloud.errors import CloudError
 from agents.orca_agent.cloud.queue import Message, Queue
 from agents.orca_agent.elsewhere import seconds_elsewhere
-from agents.orca_agent.events import FAILED, LOST, Reason, RunningStep
+from agents.orca_agent.events import FAILED, LOST, Reason, RunningStep, StepReturned
 from agents.orca_agent.fields import ProtocolError
+from agents.orca_agent.ids import new_id
 from agents.orca_agent.journal import Guard, Journal, Record, StepKey, this_machine
 from agents.orca_agent.orders import AnyTask, InvalidTask, parse_tasks
 from agents.orca_agent.steps.control import HANDED_BACK, StepControl
@@ -201,6 +202,10 @@ class Work:
             cancelled = job.task.step in self._cancelled
         if cancelled or job.control.reason == Reason.CANCELLED:
             return self._tell_end(job, STOPPED[Reason.CANCELLED])
+        if job.task.once and job.delivery.message.receives > 1:
+            now = time.time()
+            self._around.emit(StepReturned(new_id(now), now, job.key.run, job.key.step, job.key.attempt))
+            return True
 
         def started(pid: int, start: int, session: int) -> None:
             self._journal.guard(job.delivery.record, job.task.step, Guard(pid, start, session))

@@ -15,6 +15,8 @@ from portal.gateways.provisioner_policy import TAG
 # Stands for any workspace: a ULID of the year 1970.
 SAMPLE = "0" * 26
 REGISTRY = "registry"
+# Whose buckets those are: anybody's but the account's own.
+_OTHERS = {"aws:ResourceAccount": "0" * 12}
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,14 @@ def groups(account_id: str, region: str, role: str) -> tuple[Group, ...]:
             (
                 Need(_named("s3", _BUCKET), (f"arn:aws:s3:::{name}",)),
                 Need(_named("s3", _OBJECT), (f"arn:aws:s3:::{name}/control/desired.json",)),
+            ),
+        ),
+        Group(
+            "others_data",
+            "Data in other people's buckets",
+            (
+                Need(("s3:GetObject",), ("arn:aws:s3:::somebody-elses/scene.tif",), _OTHERS),
+                Need(("s3:ListBucket",), ("arn:aws:s3:::somebody-elses",), _OTHERS),
             ),
         ),
         Group(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
@@ -47,12 +47,16 @@ _CONFIG = Config(
 
 @dataclass(frozen=True)
 class Account:
-    """A cloud account that can be reached: twelve digits, region, role and the ExternalId that the role demands."""
+    """A cloud account that can be reached: twelve digits, region, role and the ExternalId that the role demands.
+
+    ``policy``: a policy document beyond which sessions of the role may do nothing, in JSON; empty for all it may.
+    """
 
     number: str
     region: str
     role_arn: str
     external_id: str
+    policy: str = ""
 
 
 _lock = threading.RLock()
@@ -83,18 +87,20 @@ def client(service: str, account: Account | None = None) -> Any:
         return _clients[key]
 
 
-def link_client(account: Account | None) -> S3Client:
+def link_client(account: Account | None, region: str = "") -> S3Client:
     """A client that signs links for browsers, which may reach S3 at another address than the portal does.
 
-    Links with Orca's own credentials name the bucket's region: who follows them may not follow where S3 sends them.
+    ``region``: the bucket's, where that is not the account's. Links with Orca's own credentials name it in their
+    address: who follows them may not follow where S3 sends them.
     """
     with _lock:
-        key = (account, "links")
+        key = (account, f"links {region}")
         if key not in _clients:
             plain: Literal["virtual", "auto"] = "virtual" if account is None else "auto"
             style: Literal["path", "virtual", "auto"] = "path" if settings.S3_PATH_STYLE else plain
             _clients[key] = _session(account).client(
                 "s3",
+                region_name=region or None,
                 endpoint_url=settings.PUBLIC_AWS_ENDPOINT_URL or None,
                 config=Config(signature_version="s3v4", s3={"addressing_style": style}),
             )
@@ -116,12 +122,14 @@ def _session(account: Account | None) -> boto3.Session:
 
 
 def _assume(account: Account) -> dict[str, str]:
+    narrowed = {"Policy": account.policy} if account.policy else {}
     with translated("use the cloud account's role"):
         found = client("sts").assume_role(
             RoleArn=account.role_arn,
             RoleSessionName="orca",
             ExternalId=account.external_id,
             DurationSeconds=SESSION_SECONDS,
+            **narrowed,
         )["Credentials"]
     return {
         "access_key": found["AccessKeyId"],
@@ -134,9 +142,14 @@ def _assume(account: Account) -> dict[str, str]:
 def forget_account(account: Account) -> None:
     """Drop what is remembered of one account, so that the next call asks for its role anew."""
     with _lock:
-        _sessions.pop(account, None)
-        for key in [key for key in _clients if key[0] == account]:
+        for known in [known for known in _sessions if _is_of(known, account)]:
+            del _sessions[known]
+        for key in [key for key in _clients if _is_of(key[0], account)]:
             del _clients[key]
+
+
+def _is_of(known: Account | None, account: Account) -> bool:
+    return known is not None and replace(known, policy=account.policy) == account
 
 
 def forget_sessions() -> None:

@@ -4,6 +4,7 @@ Everything it makes is called ``orca-<workspace>``, and ``orca/<workspace>/…``
 a ULID, which starts with ``0`` until the year 3084, so that ``orca-0*`` covers every workspace and neither Orca's own
 buckets nor its own queues. Secrets are written and deleted: what is in them the portal cannot read. Machines and
 security groups have no names: there the tag ``orca:managed-by``, which is set as they are made, tells what is Orca's.
+Of buckets outside the account it reads what their owners let it read, for jobs whose requester pays: see ``others_data``.
 
 A role that makes roles could give itself everything. So it may make only such as stay within a boundary, a policy
 beside it that it cannot change: whatever runs in a workspace reaches workspaces' things alone.
@@ -34,6 +35,7 @@ def document(account_id: str, role: str = PROVISIONER) -> Document:
     created = {"StringEquals": {"ec2:CreateAction": ["RunInstances", *_GROUP_MAKING, *_RULE_MAKING]}}
     return _policy(
         _allow("WorkspaceBuckets", ["s3:*"], ["arn:aws:s3:::orca-0*"]),
+        _others_data(account_id),
         _allow("WorkspaceQueues", ["sqs:*"], [f"arn:aws:sqs:*:{account_id}:orca-0*"]),
         _allow("WorkspaceSecrets", _SECRET_ACTIONS, [f"arn:aws:secretsmanager:*:{account_id}:secret:orca/0*"]),
         _allow("WorkspaceImages", ["ecr:*"], [f"arn:aws:ecr:*:{account_id}:repository/orca-0*"]),
@@ -56,6 +58,12 @@ def document(account_id: str, role: str = PROVISIONER) -> Document:
         _allow("CheckItself", ["iam:SimulatePrincipalPolicy"], [f"{iam}:role/{role}"]),
         _allow("CheckBoundary", ["iam:GetPolicy"], [boundary_arn(account_id, role)]),
     )
+
+
+def others_data(account_id: str) -> Document:
+    """What a session may do that reads for a job in buckets outside the account, and nothing besides: with it the role
+    cannot be led to look into a bucket of Orca's or of another workspace, whatever address the job names."""
+    return _policy(_others_data(account_id))
 
 
 def boundary(account_id: str) -> Document:
@@ -87,6 +95,12 @@ def _policy(*statements: Document) -> Document:
 def _allow(sid: str, actions: list[str], resources: list[str], condition: Document | None = None) -> Document:
     found: Document = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
     return found if condition is None else {**found, "Condition": condition}
+
+
+def _others_data(account_id: str) -> Document:
+    """Reading data in other accounts, where the bucket's owner lets this account. IAM sends the owner's digits along."""
+    outside = {"StringNotEquals": {"aws:ResourceAccount": account_id}}
+    return _allow("DataOfOthers", ["s3:GetObject", "s3:ListBucket"], ["arn:aws:s3:::*"], outside)
 
 
 def _parts(ec2: str) -> list[str]:

@@ -45,9 +45,16 @@ class Unread(OrcaError):
     code = "unread"
 
     def __init__(
-        self, message: str, *, retryable: bool = False, retry_after: float | None = None, answered: int | None = None
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        hint: str = "",
+        retryable: bool = False,
+        retry_after: float | None = None,
+        answered: int | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, code=code, hint=hint)
         self.retryable = retryable
         self.retry_after = retry_after
         self.answered = answered

@@ -22,6 +22,7 @@ from portal.core.requests import JsonParser
 from portal.jobs import money, preview, selectors, services, submission
 from portal.jobs.models import Job, Phase
 from portal.pipelines.models import Run, State, Step
+from portal.usage.money import written
 
 
 @extend_schema_field({"type": "string", "description": "Dollars: 1.50."})
@@ -30,7 +31,7 @@ class DollarsField(serializers.IntegerField):
 
     def to_representation(self, value: Any) -> Any:
         """The amount as text."""
-        return money.dollars(value)
+        return written(value)
 
 
 class JobBrief(serializers.ModelSerializer[Job]):
@@ -108,7 +109,7 @@ class JobOut(JobBrief):
 
     @extend_schema_field({"type": "string", "description": "Dollars, until now; of all its runs where it was retried."})
     def get_cost(self, job: Job) -> Any:
-        return money.dollars(money.cost(job).total)
+        return written(money.cost(job).total)
 
 
 class ShardOut(serializers.ModelSerializer[Step]):

@@ -124,7 +124,7 @@ class _Gatherer:
                         self._kept.add(target)
                         items = attribution.items_of(file.path)
                         index.add(Entry(target, file.step.position, file.size, etag, file.path), items)
-                index.shard_done(attribution.alone)
+                index.shard_done(attribution.items)
 
     def _copied(self, file: _File) -> str:
         """The copy's ETag; empty where it was there already."""

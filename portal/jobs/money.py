@@ -31,14 +31,6 @@ def nano(dollars: str) -> int:
     return int(Decimal(dollars) * amounts.NANO)
 
 
-def dollars(amount: int | None) -> str | None:
-    """An amount as text: dollars with cents, and finer where it is less than that."""
-    if amount is None:
-        return None
-    value = Decimal(amount) / amounts.NANO
-    return f"{value:.2f}" if value >= 1 or value == 0 else f"{value:.6f}"
-
-
 def estimated(
     *,
     workspace: Workspace,

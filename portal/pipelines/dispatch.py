@@ -31,6 +31,7 @@ from portal.pipelines.attempts import attempt_of, attempts_tell
 from portal.pipelines.elsewhere import avoided
 from portal.pipelines.inputs import inputs_of
 from portal.pipelines.models import OPEN, Outbox, Run, State, Step
+from portal.pipelines.spending import is_bounded
 from portal.workspaces.models import Instance, Workspace
 
 logger = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ def _oldest(workspace: Workspace, room: int) -> list[Step]:
     """The first steps of the backlog that fit into ``room`` and into the bounds of their runs."""
     backlog = (
         Step.objects.filter(workspace=workspace, state=State.QUEUED, released_at=None, cancel_requested_at=None)
-        .select_related("version")
+        .select_related("version", "run")
         .order_by("rank", "created_at", "id")
     )
     bounds = _bounds(workspace)
@@ -231,7 +232,9 @@ def outbox_send(*, outbox_ids: Sequence[str]) -> int:
         for pk in outbox_ids
         if Outbox.objects.filter(free, pk=pk, sent_at=None).update(claimed_until=now + CLAIM, tries=F("tries") + 1)
     ]
-    rows = Outbox.objects.filter(pk__in=claimed).select_related("workspace__cloud_account", "step__version")
+    rows = Outbox.objects.filter(pk__in=claimed).select_related(
+        "workspace__cloud_account", "step__version", "step__run"
+    )
     by_workspace: dict[str, list[Outbox]] = {}
     for row in rows.order_by("created_at", "id"):
         by_workspace.setdefault(row.workspace_id, []).append(row)
@@ -358,6 +361,7 @@ def task_of(
         data=protocol.Data(**{name: step.data[name] for name in _DATA}) if step.data else None,
         container=protocol.Container(**step.container) if step.container else None,
         avoid=avoid,
+        once=is_bounded(step.run),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import transaction
@@ -18,8 +18,10 @@ from agents.orca_agent import protocol
 from portal.core.live import publish_on_commit
 from portal.pipelines import dispatch
 from portal.pipelines.attempts import Attempt, attempt_of, attempts_tell
-from portal.pipelines.models import OPEN, TRANSITIONS, LogChunk, SeenEvent, State, Step
+from portal.pipelines.entries import Entry, own_key, try_of
+from portal.pipelines.models import OPEN, LogChunk, SeenEvent, State, Step
 from portal.pipelines.progress import retry_of, retry_when_due, runs_settle
+from portal.pipelines.spending import MOST_RETURNS
 from portal.workspaces import instances
 from portal.workspaces.control import signing_key
 from portal.workspaces.models import Workspace
@@ -30,6 +32,9 @@ MOST_LOG_LINES = 200_000
 _UNBEGUN: Mapping[str, Any] = {"started_at": None, "instance_id": "", "boot_id": "", "log_lines": 0}
 # Fields that only a row's own page needs: heavy, and never read here.
 _UNREAD = ("arguments", "environment", "limits", "outputs", "message", "log_key")
+
+
+_OfStep = protocol.StepStarted | protocol.StepLog | protocol.StepFinished | protocol.StepReturned
 
 
 class Overtaken(Exception):
@@ -125,39 +130,20 @@ def _heartbeats_note(workspace: Workspace, reports: Sequence[Report]) -> None:
         Step.objects.filter(workspace=workspace, pk__in=running, state__in=OPEN).update(seen_at=timezone.now())
 
 
-@dataclass
-class _Entry:
-    """A step as the database has it, and what is to become of it."""
-
-    step: Step
-    owner_id: str
-    changes: dict[str, Any] = field(default_factory=dict)
-
-    def now(self, name: str) -> Any:
-        return self.changes.get(name, getattr(self.step, name))
-
-    def move(self, target: str, *, among: Iterable[str] = OPEN, **fields: Any) -> bool:
-        """Change the state where the table allows it, and ``fields`` with it."""
-        state = self.now("state")
-        if state not in among or target not in TRANSITIONS[state]:
-            return False
-        self.changes |= {"state": target, **fields}
-        return True
-
-
 class _Book:
     """The steps that reports speak of, each of them only as far as the reporting workspace owns it."""
 
-    def __init__(self, entries: Mapping[str, _Entry]) -> None:
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
         self._chunks: list[LogChunk] = []
-        self._registered: set[str] = set()
+        self._freed: set[str] = set()
         self._attempts: list[Attempt | None] = []
         self._now = timezone.now()
         self._handlers: Mapping[type, Callable[[Report, Any], None]] = {
             protocol.StepLog: self._log,
             protocol.StepStarted: self._started,
             protocol.StepFinished: self._finished,
+            protocol.StepReturned: self._returned,
             protocol.InstanceRegistered: self._instance_registered,
             protocol.InstanceStopping: self._instance_stopping,
         }
@@ -167,31 +153,29 @@ class _Book:
         """The book for these reports."""
         ids: set[str] = set()
         for event in (report.event for report in reports):
-            if isinstance(event, protocol.StepStarted | protocol.StepLog | protocol.StepFinished):
+            if isinstance(event, _OfStep):
                 ids.add(event.step)
             elif isinstance(event, protocol.InstanceStopping):
                 ids.update(event.returned)
         found = Step.objects.filter(pk__in=ids).select_related("run").defer(*_UNREAD) if ids else []
-        return cls({step.pk: _Entry(step, step.run.owner_id) for step in found})
+        return cls({step.pk: Entry(step, step.run.owner_id) for step in found})
 
     def read(self, report: Report) -> None:
         """Take in one report."""
         if handler := self._handlers.get(type(report.event)):
             handler(report, report.event)
 
-    def _entry(
-        self, report: Report, event: protocol.StepStarted | protocol.StepLog | protocol.StepFinished
-    ) -> _Entry | None:
+    def _entry(self, report: Report, event: _OfStep) -> Entry | None:
         found = self._entries.get(event.step)
         if found is None or found.step.workspace_id != report.workspace.pk or found.step.run_id != event.run:
             return None
         return found if found.step.attempt >= event.attempt else None
 
-    def _is_past(self, entry: _Entry, event: protocol.StepStarted | protocol.StepLog | protocol.StepFinished) -> bool:
+    def _is_past(self, entry: Entry, event: _OfStep) -> bool:
         """Whether the event is of a try whose end has counted already, and which was to be tried again."""
         return bool(event.attempt <= entry.now("tried"))
 
-    def _executed(self, entry: _Entry, boot_id: str, at: float) -> bool:
+    def _executed(self, entry: Entry, boot_id: str, at: float) -> bool:
         """Whether ``boot_id``'s is the latest execution that is known; one that began later becomes it."""
         if entry.now("executions") and entry.now("boot_id") == boot_id:
             return True
@@ -224,7 +208,8 @@ class _Book:
         self._attempts.append(self._ended(report, entry, event))
         again = retry_of(entry.step, event)
         if again is not None:
-            entry.move(State.WAITING, **again, **_UNBEGUN, tries=[*entry.step.tries, _try(report, entry, event)])
+            tries = [*entry.step.tries, try_of(report.instance_id, entry, event)]
+            entry.move(State.WAITING, **again, **_UNBEGUN, tries=tries)
             return
         entry.move(
             event.state,
@@ -242,7 +227,7 @@ class _Book:
             log_lines=max(entry.now("log_lines"), event.log.lines),
             log_bytes=event.log.bytes,
             log_truncated=event.log.truncated,
-            log_key=_own_key(event, event.log.key),
+            log_key=own_key(event, event.log.key),
             outputs=[asdict(output) for output in event.outputs],
             outputs_truncated=event.outputs_truncated,
             image=event.image,
@@ -250,7 +235,25 @@ class _Book:
             bytes_out=event.bytes_out,
         )
 
-    def _ended(self, report: Report, entry: _Entry, event: protocol.StepFinished) -> Attempt | None:
+    def _returned(self, report: Report, event: protocol.StepReturned) -> None:
+        """What an instance had begun and left is paid; then it is to be seen whether it may be begun once more."""
+        entry = self._entry(report, event)
+        if entry is None or entry.now("state") not in {State.QUEUED, State.RUNNING}:
+            return
+        if entry.now("attempt") != event.attempt or entry.now("released_at") is None:
+            return
+        begun = {name: entry.now(name) for name in ("started_at", "instance_id")}
+        last = {"execution": entry.now("executions"), "finished_at": entry.now("seen_at")}
+        self._attempts.append(attempt_of(entry.step, **begun, **last))
+        self._freed.add(report.workspace.pk)
+        if event.attempt - entry.now("tried") >= MOST_RETURNS:
+            message = "Instances went down several times while this ran."
+            entry.move(State.LOST, finished_at=self._now, reason="given_up", message=message)
+        else:
+            again = {"state": State.QUEUED, "released_at": None, "started_at": None, "instance_id": "", "seen_at": None}
+            entry.changes |= again
+
+    def _ended(self, report: Report, entry: Entry, event: protocol.StepFinished) -> Attempt | None:
         return attempt_of(
             entry.step,
             attempt=event.attempt,
@@ -282,7 +285,7 @@ class _Book:
         self._keep(entry, entry.now("executions"), event)
         entry.changes |= {"log_lines": max(entry.now("log_lines"), last), "seen_at": self._now}
 
-    def _keep(self, entry: _Entry, execution: int, event: protocol.StepLog) -> None:
+    def _keep(self, entry: Entry, execution: int, event: protocol.StepLog) -> None:
         lines = [[line.stream, line.at, line.text] for line in event.lines]
         self._chunks.append(
             LogChunk(step=entry.step, execution=execution, first=event.first, count=len(lines), lines=lines)
@@ -290,7 +293,7 @@ class _Book:
 
     def _instance_registered(self, report: Report, event: protocol.InstanceRegistered) -> None:
         instances.instance_registered(workspace=report.workspace, instance_id=report.instance_id, event=event)
-        self._registered.add(report.workspace.pk)
+        self._freed.add(report.workspace.pk)
 
     def _instance_stopping(self, report: Report, event: protocol.InstanceStopping) -> None:
         """Steps that a leaving agent gave back to the queue wait there again."""
@@ -304,8 +307,8 @@ class _Book:
                     self._attempts.append(attempt_of(entry.step, **begun, execution=execution, finished_at=at))
 
     def frees(self, workspace: Workspace) -> bool:
-        """Whether an instance of the workspace has slots that nobody knew of."""
-        return workspace.pk in self._registered
+        """Whether an instance of the workspace has slots that nobody knew of, or something that it would not begin."""
+        return workspace.pk in self._freed
 
     def write(self) -> dict[str, int]:
         """Write what has changed; how many steps of which workspaces have ended. Raises ``Overtaken``."""
@@ -324,8 +327,9 @@ class _Book:
             state = entry.changes.get("state", step.state)
             if state == State.WAITING and step.state != State.WAITING:
                 retry_when_due(step, entry.changes["retry_at"])
-            if state != step.state:
+            if state != step.state or "released_at" in entry.changes:
                 settled.add(step.run_id)
+            if state != step.state:
                 topics.append(f"owner:{entry.owner_id}")
                 if state not in OPEN:
                     ended[step.workspace_id] = ended.get(step.workspace_id, 0) + 1
@@ -334,25 +338,3 @@ class _Book:
         if topics:
             publish_on_commit(*topics)
         return ended
-
-
-def _try(report: Report, entry: _Entry, event: protocol.StepFinished) -> dict[str, Any]:
-    """What is kept of a try that ended ill and is followed by another."""
-    return {
-        "attempt": event.attempt,
-        "execution": entry.now("executions"),
-        "state": event.state,
-        "exit_code": event.exit_code,
-        "signal": event.signal,
-        "reason": event.reason[:40],
-        "message": event.message[:500],
-        "instance_id": report.instance_id,
-        "started_at": instances.instant(event.started_at).isoformat(),
-        "finished_at": instances.instant(event.finished_at).isoformat(),
-        "log_lines": max(entry.now("log_lines"), event.log.lines),
-    }
-
-
-def _own_key(event: protocol.StepFinished, key: str) -> str:
-    """A log's key counts only where the step's own things lie."""
-    return key if key.startswith(f"runs/{event.run}/{event.step}/") and ".." not in key else ""

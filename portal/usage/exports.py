@@ -10,17 +10,15 @@ from xml.sax.saxutils import escape
 
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
-from reportlab.lib.styles import getSampleStyleSheet
 from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from portal.accounts.models import User
 from portal.pipelines.models import Script
-from portal.usage import money
+from portal.usage import letters, money
 from portal.usage.models import UsageDay
 from portal.usage.statements import Line, Statement, month_after, shown, unit_of
 
-_STYLES = getSampleStyleSheet()
 _HEAD = ("day", "workspace", "kind", "script", "quantity", "unit", "dollars", "why")
 
 
@@ -50,7 +48,7 @@ def _harmless(text: str) -> str:
 
 
 def statement_pdf(owner: User, statement: Statement) -> bytes:
-    """The statement on paper. Names are written in Latin letters only: others become question marks."""
+    """The statement on paper. Letters that `letters` has no picture of become empty boxes."""
     out = BytesIO()
     title = f"Orca: usage in {statement.month:%B %Y}"
     page = SimpleDocTemplate(
@@ -79,8 +77,7 @@ def _row(line: Line) -> list[str]:
 
 
 def _paragraph(text: str, style: str) -> Paragraph:
-    plain = text.encode("cp1252", "replace").decode("cp1252")
-    return Paragraph(escape(plain), _STYLES[style])
+    return Paragraph(escape(letters.legible(text)), letters.styles()[style])
 
 
 def _table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], foot: Sequence[str] | None) -> list[Flowable]:

@@ -5,17 +5,10 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 
 from portal.core.errors import Invalid
+from portal.core.money import NANO, shown
 
-NANO = 1_000_000_000
+__all__ = ["MOST", "NANO", "read", "shown", "written"]
 MOST = 1_000_000_000 * NANO
-
-
-def shown(nano: int) -> str:
-    """``$1.50``; as many digits as it takes to be something where it is less than a cent."""
-    amount = Decimal(nano) / NANO
-    if amount == 0 or abs(amount) >= Decimal("0.01"):
-        return f"${amount:,.2f}" if amount >= 0 else f"-${-amount:,.2f}"
-    return f"${amount:.6f}".rstrip("0")
 
 
 def written(nano: int | None) -> str | None:

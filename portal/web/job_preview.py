@@ -7,7 +7,8 @@ from typing import Any
 from portal.accounts.models import User
 from portal.core.errors import OrcaError
 from portal.jobs.preview import preview
-from portal.web.job_form import JobForm, place_of
+from portal.web.job_form import JobForm
+from portal.web.job_form_filling import place_of
 from portal.web.job_pictures import histogram_svg
 
 _DRAWN, _NAMED = 1_000, 12

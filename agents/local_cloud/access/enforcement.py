@@ -107,10 +107,11 @@ class Enforcement:
         where = s3_requests.address(environ)
         if environ["REQUEST_METHOD"] == "OPTIONS":
             return
+        pays = s3_requests.pays(environ, query)
         if environ["REQUEST_METHOD"] == "POST" and "delete" in query and not where.key:
             for key in s3_requests.keys_to_delete(body):
                 request = Request("s3:DeleteObject", f"{where.arn}/{key}", call.context)
-                if not self._s3_permits(call.caller, request):
+                if not self._s3_permits(call.caller, request) or _unpaid(call.caller, request, pays=pays):
                     call.denied_keys.add(f"{where.arn}/{key}")
             return
         if call.caller.kind != "anonymous" and not where.bucket:
@@ -121,6 +122,8 @@ class Enforcement:
         for request in requests:
             if not self._s3_permits(call.caller, request):
                 raise access_denied(call.caller.arn, request.action, request.resource)
+            if _unpaid(call.caller, request, pays=pays):
+                raise Fault("AccessDenied", "Access Denied")
 
     def may_list(self, caller: Caller, bucket: str, context: Mapping[str, list[str]]) -> bool:
         """Whether ``caller`` holds s3:ListBucket on ``bucket``."""
@@ -129,15 +132,31 @@ class Enforcement:
         )
 
     def _s3_permits(self, caller: Caller, request: Request) -> bool:
-        bucket = request.resource.removeprefix("arn:aws:s3:::").split("/", 1)[0]
-        owner = s3_backends.bucket_accounts.get(bucket)
-        policy: str | None = None
-        account: str | None = None
-        if owner is not None:
-            account = owner[1]
-            raw = s3_backends[account][owner[0]].buckets[bucket].policy
-            policy = raw.decode() if isinstance(raw, bytes) else raw
-        return permitted(caller, request, resource_policy=policy, resource_account=account)
+        bucket = _bucket_of(request)
+        if bucket is None:
+            return permitted(caller, request)
+        policy = bucket.policy.decode() if isinstance(bucket.policy, bytes) else bucket.policy
+        account: str = bucket.account_id
+        asked = Request(request.action, request.resource, {**request.context, "aws:resourceaccount": [account]})
+        return permitted(caller, asked, resource_policy=policy, resource_account=account)
+
+
+def _bucket_of(request: Request) -> FakeBucket | None:
+    """The bucket that a request to S3 is about, whoever owns it; None where there is none."""
+    name = request.resource.removeprefix("arn:aws:s3:::").split("/", 1)[0]
+    owner = s3_backends.bucket_accounts.get(name)
+    return s3_backends[owner[1]][owner[0]].buckets[name] if owner else None
+
+
+def _unpaid(caller: Caller, request: Request, *, pays: bool) -> bool:
+    """Whether a bucket whose requesters pay is asked by somebody of another account who does not say that they do.
+
+    After "Using Requester Pays buckets" of S3's guide: who does not sign cannot pay.
+    """
+    bucket = _bucket_of(request)
+    if bucket is None or bucket.payer != s3_requests.REQUESTER or caller.account_id == bucket.account_id:
+        return False
+    return not pays or caller.kind == "anonymous"
 
 
 def _context(caller: Caller, environ: Mapping[str, Any], region: str) -> dict[str, list[str]]:
@@ -178,8 +197,10 @@ def _authorize_parsed(response: Any, iam_request_cls: type, resource: str = "*")
     if action in ALWAYS_ALLOWED or action in DECIDED_ELSEWHERE:
         return
     target = resource_of(call.service, name, response, fallback=resource)
+    owner = {"aws:resourceaccount": [target.account_id or call.caller.account_id]}
     for arn in target.arns:
-        request = Request(action, arn, {**call.context, **target.context.get(arn, {}), **target.request_context})
+        known = {**call.context, **owner, **target.context.get(arn, {}), **target.request_context}
+        request = Request(action, arn, known)
         if not permitted(call.caller, request, resource_policy=target.policy, resource_account=target.account_id):
             raise access_denied(call.caller.arn, action, arn)
 

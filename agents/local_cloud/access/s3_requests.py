@@ -48,6 +48,9 @@ _OBJECT_SUBRESOURCES = {
     "attributes": "Attributes",
 }
 
+#: Who may pay for what others fetch from a bucket; the other value is "BucketOwner".
+REQUESTER = "Requester"
+
 
 @dataclass(frozen=True)
 class Address:
@@ -96,6 +99,11 @@ def wanted(
     if method == "PUT" and environ.get("HTTP_X_AMZ_TAGGING"):
         requests.append(Request("s3:PutObjectTagging", where.arn, keys))
     return requests
+
+
+def pays(environ: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+    """Whether the request says that its sender pays for it: in a header, or in the address where that is signed."""
+    return "requester" in (environ.get("HTTP_X_AMZ_REQUEST_PAYER"), query.get("x-amz-request-payer"))
 
 
 def keys_to_delete(body: bytes) -> list[str]:

@@ -17,8 +17,10 @@ from portal.jobs.sources import api
 from portal.jobs.sources.description import Description, meant
 from portal.jobs.sources.items import Asset, Item, NoItem, stac_item
 from portal.jobs.sources.matching import matches
+from portal.jobs.sources.probing import Probe
 from portal.jobs.sources.reading import Access, Reader, TimeUp
 from portal.jobs.sources.report import Report
+from portal.jobs.sources.unfound import Unfound
 from portal.jobs.sources.walk import MOST_DOCUMENTS, Found, TooMany, Walk
 
 __all__ = ["Access", "Report", "TimeUp", "Unfound", "find"]
@@ -26,17 +28,6 @@ __all__ = ["Access", "Report", "TimeUp", "Unfound", "find"]
 # What tells instances what to do is nobody's data.
 _NOT_DATA = "control/"
 _LOOK_EVERY = 500
-
-
-class Unfound(OrcaError):
-    """The source cannot be searched; ``retryable`` tells whether the same search may work later."""
-
-    status = 422
-    code = "data_unfound"
-
-    def __init__(self, message: str, *, field: str, hint: str = "", retryable: bool = False) -> None:
-        super().__init__(message, hint=hint, fields={field: message})
-        self.retryable = retryable
 
 
 def find(
@@ -54,13 +45,21 @@ def find(
     where nothing was found because too much of it could not be read. Not for use within an event loop.
     """
     told = report if report is not None else Report()
-    search = _SEARCHES[asked.kind](asked, paying(access, asked), told, check, deadline)
-    yield from _once_each(search, asked, told)
+    access = paying(access, asked)
+    search = _once_each(_SEARCHES[asked.kind](asked, access, told, check, deadline), asked, told)
+    yield from _probed(search, Probe(access.reach)) if access.probing else search
 
 
 def paying(access: Access, asked: Description) -> Access:
     """The access, where the account pays for what it reads of others if that is asked for."""
     return replace(access, reach=replace(access.reach, requester_pays=asked.requester_pays))
+
+
+def _probed(search: Iterator[Item], probe: Probe) -> Iterator[Item]:
+    for item in search:
+        probe.look(item)
+        yield item
+    probe.end()
 
 
 def _once_each(search: Iterator[Item], asked: Description, report: Report) -> Iterator[Item]:
@@ -95,9 +94,8 @@ def _stac(asked: Description, access: Access, report: Report, check: Check, dead
                     if item := _item(each, asked, access, report):
                         yield item
         except Unread as error:
-            raise Unfound(
-                f"The data cannot be searched: {error.message}", field="data.url", retryable=error.retryable
-            ) from error
+            message = f"The data cannot be searched: {error.message}"
+            raise Unfound(message, field=_field(error), hint=error.hint, retryable=error.retryable) from error
         except TooMany as error:
             raise Unfound(
                 f"The catalogue has more than {MOST_DOCUMENTS:,} documents to look at.",
@@ -166,7 +164,13 @@ def _bucket(asked: Description, access: Access, report: Report, check: Check, de
                 },
             )
     except CloudFault as error:
+        field = _field(error, field)
         raise Unfound(error.message, field=field, hint=error.hint, retryable=error.retryable) from error
+
+
+def _field(error: OrcaError, otherwise: str = "data.url") -> str:
+    """What of a description stands in the way."""
+    return "data.requester_pays" if error.code == aws_catalogue.CLOSED else otherwise
 
 
 def _urls(asked: Description, access: Access, report: Report, check: Check, deadline: float | None) -> Iterator[Item]:

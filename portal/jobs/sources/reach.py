@@ -14,7 +14,8 @@ from portal.jobs.sources.reading import Access
 
 def access_of(account: Account | None, bucket: str) -> Access:
     """The access of a workspace: its account's role for its own bucket, and for others where the requester pays."""
-    return Access(private=settings.DATA_PRIVATE_ADDRESSES, reach=Reach(account, bucket), kept=_kept())
+    reach = Reach(account, bucket)
+    return Access(private=settings.DATA_PRIVATE_ADDRESSES, reach=reach, kept=_kept(), probing=True)
 
 
 @cache

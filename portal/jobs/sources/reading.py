@@ -40,6 +40,7 @@ class TimeUp(OrcaError):
 class Access:
     """What a search may reach: ``private`` addresses of this network, S3 as ``reach`` says, and documents kept before.
 
+    ``probing``: whether it looks at what it finds in other people's buckets, so that a closed one is told at once.
     ``within``: seconds for one document. ``tries``: how often one is asked for. ``pause``: seconds before the second
     try, twice that before the third. ``pace``: seconds between two requests to an API.
     """
@@ -47,6 +48,7 @@ class Access:
     private: bool = False
     reach: Reach = field(default_factory=lambda: Reach(None, ""))
     kept: Kept | None = None
+    probing: bool = False
     at_once: int = 24
     within: float = 20.0
     tries: int = 4
@@ -179,7 +181,8 @@ class Reader:
         try:
             body = await asyncio.to_thread(aws_catalogue.read, place, self.access.reach, most=MOST_BYTES)
         except CloudFault as error:
-            raise Unread(error.message, retryable=error.retryable and error.code != "cloud_absent") from error
+            again = error.retryable and error.code != "cloud_absent"
+            raise Unread(error.message, code=error.code, hint=error.hint, retryable=again) from error
         return Answer(place.url, body)
 
     async def length(self, url: str) -> int | None:

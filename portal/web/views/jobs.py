@@ -21,7 +21,8 @@ from portal.jobs import selectors, services
 from portal.jobs.models import Job
 from portal.pipelines.models import Run
 from portal.pipelines.selectors import script_names
-from portal.web.job_form import JobForm, initial_of, refuse
+from portal.web.job_form import JobForm
+from portal.web.job_form_filling import initial_of, refuse
 from portal.web.job_list import STATES, jobs_asked, jobs_page
 from portal.web.job_preview import preview_shown
 from portal.web.job_shown import SLOW, JobWatch, job_shown, yaml_of

@@ -63,6 +63,15 @@ run "least_privilege" {
   assert {
     condition = alltrue([
       for statement in jsondecode(aws_iam_role_policy.this.policy).Statement :
+      try(statement.Condition.StringNotEquals["aws:ResourceAccount"], "") == "200000000002" && toset(statement.Action) == toset(["s3:GetObject", "s3:ListBucket"])
+      if contains(statement.Resource, "arn:aws:s3:::*")
+    ])
+    error_message = "Buckets that are not called as workspaces' are read, in other accounts."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_iam_role_policy.this.policy).Statement :
       try(statement.Condition.StringEquals["iam:PermissionsBoundary"], "") == "arn:aws:iam::200000000002:policy/orca-link-boundary"
       if contains(statement.Action, "iam:CreateRole") || contains(statement.Action, "iam:PutRolePolicy")
     ])

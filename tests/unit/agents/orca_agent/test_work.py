@@ -7,6 +7,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from agents.orca_agent import work as work_module
 from agents.orca_agent.account import Account
 from agents.orca_agent.cloud.queue import Message
 from agents.orca_agent.ended import Ended
-from agents.orca_agent.events import Event, StepFinished
+from agents.orca_agent.events import Event, StepFinished, StepReturned
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.journal import Journal, StepKey
 from agents.orca_agent.layout import Layout
@@ -131,6 +132,30 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 def task() -> Task:
     return task_of(any_script())
+
+
+def test_what_may_be_begun_once_goes_back_to_the_portal_where_it_was_handed_out_before(bench: Bench) -> None:
+    bounded, other = replace(task(), once=True), task()
+    bench.released |= {bounded.step, other.step}
+    message = bench.accept(bounded, receives=2)
+    bench.wait(lambda: bench.queue.deleted == [message.receipt])
+    [told] = bench.events
+    assert isinstance(told, StepReturned)
+    assert (told.run, told.step, told.attempt) == (bounded.run, bounded.step, bounded.attempt)
+    bench.accept(other, receives=2)
+    bench.accept(replace(bounded, attempt=2))
+    bench.wait(lambda: set(bench.ended()) == {bounded.step, other.step})
+    assert sorted(bench.begun) == sorted([bounded.step, other.step])
+
+
+def test_what_has_ended_is_not_given_back_when_its_message_comes_again(bench: Bench) -> None:
+    bounded = replace(task(), once=True)
+    bench.released.add(bounded.step)
+    bench.accept(bounded)
+    bench.wait(lambda: bounded.step in bench.ended() and bench.work.idle)
+    message = bench.accept(bounded, receives=2)
+    bench.wait(lambda: message.receipt in bench.queue.deleted)
+    assert not [event for event in bench.events if isinstance(event, StepReturned)]
 
 
 def test_no_more_run_than_there_are_slots(bench: Bench) -> None:

@@ -33,6 +33,10 @@ def _allowed(document: dict[str, Any], action: str, resource: str, context: dict
             context.get(key) in ([value] if isinstance(value, str) else value)
             for key, value in statement.get("Condition", {}).get("StringEquals", {}).items()
         )
+        and all(
+            context.get(key) != value
+            for key, value in statement.get("Condition", {}).get("StringNotEquals", {}).items()
+        )
         for statement in document["Statement"]
     )
 
@@ -77,6 +81,19 @@ def test_machines_of_others_are_out_of_reach() -> None:
     assert not _allowed(document, "ec2:TerminateInstances", machine, {})
     assert not _allowed(document, "ec2:CreateTags", machine, {"aws:RequestTag/orca:managed-by": "orca"})
     assert not _allowed(document, "ec2:RunInstances", machine, {})
+
+
+@pytest.mark.parametrize("bucket", ["anybodys", "orca-platform-222222222222", "orca-0other"])
+def test_of_data_it_reads_what_others_have_and_nothing_of_the_account(bucket: str) -> None:
+    others, whole = provisioner_policy.others_data(ACCOUNT), provisioner_policy.document(ACCOUNT, ROLE)
+    asked = "s3:GetObject", f"arn:aws:s3:::{bucket}/a.tif"
+    outside, inside = {"aws:ResourceAccount": "333333333333"}, {"aws:ResourceAccount": ACCOUNT}
+    assert _allowed(others, *asked, outside)
+    assert _allowed(whole, *asked, outside)
+    assert not _allowed(others, *asked, inside)
+    assert _allowed(whole, *asked, inside) == (bucket == "orca-0other")
+    assert not _allowed(whole, "s3:PutObject", "arn:aws:s3:::anybodys/a.tif", outside)
+    assert len(json.dumps(others, separators=(",", ":"))) < 2_048, "what STS takes for a session"
 
 
 def test_the_module_reads_what_orca_builds_with() -> None:

@@ -29,10 +29,11 @@ class Found:
     size: int = 0
     properties: dict[str, Any] = field(default_factory=dict)
     assets: dict[str, Any] = field(default_factory=dict)
+    collection: str | None = None
 
     def line(self) -> str:
         """Its line of the manifest."""
-        return json.dumps({"id": self.id, "properties": self.properties, "assets": self.assets})
+        return json.dumps({"id": self.id, "collection": self.collection, "properties": self.properties, "assets": self.assets})
 
 
 @pytest.fixture

@@ -254,6 +254,48 @@ def test_a_shard_may_say_itself_which_item_gave_what(split: Make, agent: Agent, 
     assert index["items"]["scene-1"] == ["all.csv"]
 
 
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON that says nothing twice."""
+    assert len({name for name, _ in pairs}) == len(pairs), [name for name, _ in pairs]
+    return dict(pairs)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_items_of_two_collections_may_have_the_same_id(
+    split: Make, agent: Agent, workspace: Workspace, sky: list[Found], number: int
+) -> None:
+    workspace.instances.update(slots=9)
+    sky[:] = [Found("S1", collection="MUX"), Found("S1", collection="AWFI"), Found("S2", collection="MUX")]
+    job = split(shards={"number": number})
+    files = [{"S1/a.png": b"1", "S1-2/b.png": b"2", "S2/c.png": b"3"}]
+    if number == 3:
+        files = [{"S1/a.png": b"1"}, {"S1/b.png": b"2"}, {"S2/c.png": b"3"}]
+    for shard, left in zip(shards(job), files, strict=True):
+        shard_end(agent, shard, files=left)
+    work.job_work(job_id=job.pk)
+    index = json.loads(content(job, "index.json"), object_pairs_hook=unique)
+    named = {tuple(file["items"]): file["path"].rpartition("/")[2] for file in index["files"]}
+    assert named == {("MUX/S1",): "a.png", ("AWFI/S1",): "b.png", ("S2",): "c.png"}
+    assert {item: [path.rpartition("/")[2] for path in paths] for item, paths in index["items"].items()} == {
+        "MUX/S1": ["a.png"],
+        "AWFI/S1": ["b.png"],
+        "S2": ["c.png"],
+    }
+    rows = csv.DictReader(io.StringIO(content(job, "index.csv").decode()))
+    assert [row["item"] for row in rows] == ["MUX/S1", "AWFI/S1", "S2"]
+
+
+def test_no_key_of_the_index_is_there_twice_whatever_items_are_called(
+    split: Make, agent: Agent, sky: list[Found]
+) -> None:
+    sky[:] = [Found("b", collection="a"), Found("b"), Found("a/b"), Found("a/b", collection=""), Found("b", collection="c")]
+    job = split(shards={"number": 1})
+    shard_end(agent, shards(job)[0], files={})
+    work.job_work(job_id=job.pk)
+    index = json.loads(content(job, "index.json"), object_pairs_hook=unique)
+    assert set(index["items"]) == {"a/b-2", "b", "a/b", "/a/b", "c/b"}
+
+
 def test_what_could_not_be_gathered_is_gathered_when_somebody_asks(
     split: Make, agent: Agent, owner: User, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:

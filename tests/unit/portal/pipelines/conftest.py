@@ -115,6 +115,9 @@ class Agent:
             id=new_id(), at=time.time(), run=step.run_id, step=step.pk, attempt=attempt, boot_id=boot_id
         )
 
+    def returned(self, step: Step, attempt: int = 1) -> protocol.StepReturned:
+        return protocol.StepReturned(id=new_id(), at=time.time(), run=step.run_id, step=step.pk, attempt=attempt)
+
     def finished(self, step: Step, state: str = "succeeded", attempt: int = 1, **more: Any) -> protocol.StepFinished:
         given = {"exit_code": 0, "signal": None, "reason": "completed", "message": "", "boot_id": "boot"} | more
         now = time.time()

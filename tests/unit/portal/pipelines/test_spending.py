@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from agents.orca_agent import protocol
 from portal.pipelines import dispatch, sweeps
-from portal.pipelines.models import Run, ScriptVersion, State
+from portal.pipelines.models import Run, ScriptVersion, State, Step
+from portal.pipelines.spending import MOST_RETURNS
 from portal.workspaces.models import Workspace
-from tests.unit.portal.pipelines.conftest import Agent
+from tests.unit.portal.pipelines.conftest import Agent, queued_tasks
 from tests.unit.portal.pipelines.test_bounds import bounded
 
 OUTPUT = {"path": "a.txt", "size": 1, "content_type": "text/plain"}
@@ -45,6 +49,63 @@ def test_what_is_tried_again_does_not_begin_either(run: Run, workspace: Workspac
     Run.objects.update(cost_spent=20)
     agent.say(agent.finished(first, "failed", exit_code=1), agent.finished(second))
     assert set(run.steps.values_list("state", flat=True)) == {State.SUCCEEDED, State.CANCELLED}
+
+
+def begun_long_ago(*steps: Step) -> None:
+    """They are at work, for an hour."""
+    ago = timezone.now() - timedelta(hours=1)
+    Step.objects.filter(pk__in=[step.pk for step in steps]).update(released_at=ago, created_at=ago, started_at=ago)
+
+
+def test_what_an_instance_left_is_paid_before_anybody_begins_it_again(
+    run: Run, workspace: Workspace, agent: Agent
+) -> None:
+    dispatch.steps_release(workspace=workspace)
+    first, second = run.steps.exclude(released_at=None)
+    assert {task.once for task in queued_tasks(workspace) if isinstance(task, protocol.Task)} == {True}
+    agent.say(agent.started(first), agent.started(second))
+    begun_long_ago(first, second)
+    agent.say(agent.returned(first))
+    first.refresh_from_db()
+    run.refresh_from_db()
+    assert run.cost_spent > (run.cost_limit or 0), "an hour costs more than this run may"
+    assert (first.state, first.released_at, first.attempt) == (State.QUEUED, None, 1)
+    agent.say(agent.finished(second, boot_id="boot"))
+    first.refresh_from_db()
+    assert (first.state, first.reason) == (State.CANCELLED, "budget_reached")
+
+
+def test_what_fits_is_handed_out_again_and_paid_once(run: Run, workspace: Workspace, agent: Agent) -> None:
+    Run.objects.update(cost_limit=10**12)
+    dispatch.steps_release(workspace=workspace)
+    first = run.steps.exclude(released_at=None).first()
+    assert first is not None
+    agent.say(agent.started(first))
+    begun_long_ago(first)
+    agent.say(agent.returned(first))
+    first.refresh_from_db()
+    assert (first.attempt, first.released_at is not None) == (2, True)
+    run.refresh_from_db()
+    spent = run.cost_spent
+    agent.say(agent.returned(first), agent.returned(first))
+    first.refresh_from_db()
+    run.refresh_from_db()
+    assert (first.attempt, run.cost_spent) == (2, spent), "what is told of an earlier attempt changes nothing"
+    agent.say(agent.started(first, 2, boot_id="later"), agent.finished(first, attempt=2, boot_id="later"))
+    first.refresh_from_db()
+    run.refresh_from_db()
+    assert first.state == State.SUCCEEDED
+    assert run.cost_spent > spent
+
+
+def test_what_brings_instances_down_again_and_again_is_given_up(run: Run, workspace: Workspace, agent: Agent) -> None:
+    dispatch.steps_release(workspace=workspace)
+    first = run.steps.exclude(released_at=None).first()
+    assert first is not None
+    Step.objects.filter(pk=first.pk).update(attempt=MOST_RETURNS)
+    agent.say(agent.returned(first, MOST_RETURNS))
+    first.refresh_from_db()
+    assert (first.state, first.reason) == (State.LOST, "given_up")
 
 
 def test_a_sweep_finds_what_nobody_ended(run: Run, workspace: Workspace) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from django.utils import timezone
 from portal.accounts.models import User
 from portal.clouds.models import CloudAccount
 from portal.core.errors import LimitReached
+from portal.core.ids import new_id
 from portal.pipelines import dispatch, services
 from portal.pipelines.models import OPEN, Run, ScriptVersion, State, Step
 from portal.usage import bounds, reservations
@@ -119,13 +120,28 @@ class Jobs:
                 for at in range(25)
             )
 
-    def work(self) -> bool:
-        """Do what is out, each shard for as long as it may; if there was any."""
+    def taken(self) -> tuple[list[Step], datetime]:
+        """Some of what is out, begun so long ago that it has reached its limits."""
         out = list(Step.objects.filter(state=State.QUEUED, released_at__isnull=False)[:5])
         began = timezone.now() - timedelta(seconds=self.limits["seconds"] + bounds.AROUND_SECONDS - 1)
         Step.objects.filter(pk__in=[step.pk for step in out]).update(released_at=began, created_at=began)
+        return out, began
+
+    def die(self) -> None:
+        """Bring the instance down on which some of what is out was at work; another is given it, and says so."""
+        out, began = self.taken()
         agent = Agent(self.workspace, lambda **_: nullcontext())
-        ends = [agent.finished(step, "timed_out", reason="time_limit") for step in out]
+        starts = [agent.started(step, step.attempt, boot_id=new_id()) for step in out]
+        agent.say(*(replace(start, at=began.timestamp()) for start in starts))
+        agent.say(*(agent.returned(step, step.attempt) for step in out))
+
+    def work(self) -> bool:
+        """Do what is out, each shard for as long as it may and with all output that it may leave; if there was any."""
+        out, began = self.taken()
+        sent = (self.limits["output_mb"] + self.limits["log_mb"]) * bounds.MB
+        agent = Agent(self.workspace, lambda **_: nullcontext())
+        given = {"reason": "time_limit", "bytes_out": sent, "boot_id": new_id()}
+        ends = [agent.finished(step, "timed_out", step.attempt, **given) for step in out]
         agent.say(*(replace(end, started_at=began.timestamp()) for end in ends))
         return bool(out)
 
@@ -149,6 +165,24 @@ def test_twenty_jobs_race_to_their_limits_and_the_budget_holds(workspace: Worksp
         assert run.cost_spent <= (run.cost_limit or 0)
         states = Counter(run.steps.values_list("state", "reason"))
         assert states == {(State.TIMED_OUT, "time_limit"): 10, (State.CANCELLED, "budget_reached"): 15}
+
+
+def test_jobs_whose_instances_go_down_cost_no_more_than_they_may(workspace: Workspace, version: ScriptVersion) -> None:
+    limits = {name: default for name, (default, _, _) in services.LIMITS.items()}
+    jobs = Jobs(workspace, version, limits)
+    budget_of(workspace.owner, 20 * jobs.shard)
+    workspace.instances.update(slots=workspace.slots, instance_type=workspace.instance_type)
+    jobs.accept(0)
+    jobs.accept(1)
+    while Run.objects.filter(state__in=OPEN).exists():
+        raced(lambda _: dispatch.steps_release(workspace=workspace), racers=4)
+        jobs.die()
+        raced(lambda _: dispatch.steps_release(workspace=workspace), racers=4)
+        jobs.work()
+    assert UsageRecord.objects.filter(key__contains=":2:").exists(), "something was begun twice"
+    for run in Run.objects.all():
+        assert 0.5 * (run.cost_limit or 0) < run.cost_spent <= (run.cost_limit or 0)
+    assert sum(UsageRecord.objects.values_list("nano", flat=True)) == Budget.objects.get().spent <= 20 * jobs.shard
 
 
 def test_reserving_settling_and_reserving_again_race(workspace: Workspace) -> None:

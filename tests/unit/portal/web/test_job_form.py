@@ -16,7 +16,8 @@ from portal.jobs.models import Job
 from portal.jobs.preview import Preview
 from portal.jobs.submission import submission_check
 from portal.pipelines.models import ScriptVersion
-from portal.web.job_form import JobForm, initial_of, place_of
+from portal.web.job_form import JobForm
+from portal.web.job_form_filling import initial_of, place_of
 from portal.web.job_words import conditions, conditions_text
 from portal.workspaces.models import Workspace
 

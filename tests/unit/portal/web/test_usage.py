@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from pypdf import PdfReader
 from rest_framework.test import APIClient
 
 from portal.accounts.models import User
@@ -55,8 +56,29 @@ def test_the_document_is_one(lab: Workspace, browser: Client) -> None:
     Workspace.objects.update(name="Ωλ & <b>")
     answer = browser.get("/usage/2026-10/pdf/")
     assert answer["Content-Type"] == "application/pdf"
-    assert answer.content.startswith(b"%PDF-")
-    assert len(answer.content) > 1_500
+    assert "Ωλ & <b>" in text_of(answer.content)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("Łukasz Żółć", "Łukasz Żółć"),
+        ("Z\u0307o\u0301\u0142c\u0301", "Żółć"),
+        ("Ελένη", "Ελένη"),
+        ("Иван Ґудз", "Иван Ґудз"),
+        ("東京 lab", "□□ lab"),
+    ],
+)
+def test_names_are_legible_in_most_alphabets(lab: Workspace, browser: Client, name: str, written: str) -> None:
+    Workspace.objects.update(name=name)
+    content = browser.get("/usage/2026-10/pdf/").content
+    assert written in text_of(content)
+    assert len(content) < 100_000, "of the fonts only what is written"
+
+
+def text_of(document: bytes) -> str:
+    """The text of a PDF."""
+    return "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(document)).pages)
 
 
 def test_programs_get_the_same(lab: Workspace, api: APIClient) -> None:

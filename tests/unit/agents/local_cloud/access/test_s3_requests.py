@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from agents.local_cloud.access.s3_requests import address, keys_to_delete, wanted
+from agents.local_cloud.access.s3_requests import address, keys_to_delete, pays, wanted
 
 
 def request(method: str, target: str, **headers: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -53,6 +53,13 @@ def test_the_action_and_the_resource_of_a_request(method: str, target: str, acti
     found = wanted(environ, query, b"", {})
     arn = "*" if resource == "*" else f"arn:aws:s3:::{resource}"
     assert [(one.action, one.resource) for one in found] == [(f"s3:{action}", arn)]
+
+
+def test_who_pays_is_said_in_a_header_or_in_the_address() -> None:
+    assert not pays(*request("GET", "/b/k"))
+    assert not pays(*request("GET", "/b/k", x_amz_request_payer="owner"))
+    assert pays(*request("GET", "/b/k", x_amz_request_payer="requester"))
+    assert pays(*request("GET", "/b/k?x-amz-request-payer=requester"))
 
 
 def test_a_copy_reads_its_source_too() -> None:

@@ -118,6 +118,13 @@ def test_without_requester_pays_nothing_is_signed(s3: Any) -> None:
     assert "payer" not in own
 
 
+def test_a_link_is_signed_for_the_region_that_the_bucket_is_in(s3: Any) -> None:
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="far-data")
+    reach = dataclasses.replace(ACCESS.reach, requester_pays=True)
+    assert "%2Fus-east-1%2Fs3%2F" in aws_catalogue.link(Place("far-data", "a.tif"), reach)
+    assert "%2Feu-central-1%2Fs3%2F" in aws_catalogue.link(Place("open-data", "a.tif"), reach)
+
+
 def test_a_bucket_that_is_not_there_is_told(s3: Any) -> None:
     with pytest.raises(Unfound) as raised:
         search(kind="bucket", url="s3://nobody-has-this/x", requester_pays=True)
