@@ -25,8 +25,8 @@ _scripts: dict[str, str] = {}
 class Attempt:
     """Ids but for the numbers; ``execution`` is which time that an agent began the step.
 
-    ``bytes_fetched``: of ``bytes_in``, what came from the workspace's own bucket. ``slots`` and ``instance_type`` are the instance's, ``region`` is its account's. ``limited``: the run has a limit of
-    what it may cost.
+    ``bytes_fetched``: of ``bytes_in``, what came from the workspace's own bucket. ``slots`` and ``instance_type`` are
+    the instance's, ``region`` is its account's. ``limited``: the run has a limit of what it may cost.
     """
 
     step: str

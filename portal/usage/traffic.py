@@ -83,7 +83,7 @@ def traffic_settle(*, workspace: Workspace, hours: Mapping[datetime, Traffic], a
         out = days[day].out(told[day], told[day - _DAY], days[day - _DAY])
         for kind, should in ((Kind.EGRESS, out), (Kind.REQUEST, days[day].requests), (Kind.READ, days[day].reads)):
             patient = kind == Kind.EGRESS and days[day].waits
-            record = _more(workspace, kind, day, should, told[day].get(kind, _Told()), at)
+            record = _more(workspace, kind, day, should, told[day].get(kind, _Told()), until=at)
             if record is not None and not (patient and record.quantity < 0):
                 records.append(record)
     return len(records_add(records=records))
@@ -175,7 +175,9 @@ class _Days(dict[date, _OfDay]):
         return {}
 
 
-def _more(workspace: Workspace, kind: Kind, day: date, should: int, told: _Told, at: datetime) -> UsageRecord | None:
+def _more(
+    workspace: Workspace, kind: Kind, day: date, should: int, told: _Told, *, until: datetime
+) -> UsageRecord | None:
     """What is to be added to the records so that they say what they should."""
     region, begin = workspace.cloud_account.region, midnight(day)
     rate = _RATES[kind](region, begin)
@@ -191,7 +193,7 @@ def _more(workspace: Workspace, kind: Kind, day: date, should: int, told: _Told,
         rate=rate,
         nano=nano - told.nano,
         began_at=begin,
-        ended_at=min(at, begin + _DAY),
+        ended_at=min(until, begin + _DAY),
         day=day,
         key=f"{kind}:{workspace.pk}:{day:%Y%m%d}:{told.records + 1}",
     )

@@ -28,9 +28,9 @@ def meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meter]:
         monkeypatch.setenv(name, "testing")
     with mock_aws():
         boto3.client("s3", region_name=REGION).create_bucket(
-            Bucket="b", CreateBucketConfiguration={"LocationConstraint": REGION}
+            Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": REGION}
         )
-        configurations(s3_backends[ACCOUNT]["aws"].buckets["b"])["All"] = b""
+        configurations(s3_backends[ACCOUNT]["aws"].buckets["bucket"])["All"] = b""
         yield Meter(tmp_path / "metrics.json")
 
 
@@ -62,14 +62,14 @@ def sums(meter: Meter, namespace: str = "AWS/S3") -> dict[str, int]:
 @pytest.mark.parametrize(
     ("method", "url", "kind"),
     [
-        ("GET", "/b/key", "GetRequests"),
-        ("HEAD", "/b/key", "HeadRequests"),
-        ("PUT", "/b/key?partNumber=1", "PutRequests"),
-        ("POST", "/b?delete", "PostRequests"),
-        ("DELETE", "/b/key", "DeleteRequests"),
-        ("GET", "/b?list-type=2&prefix=x", "ListRequests"),
-        ("GET", "/b", "ListRequests"),
-        ("GET", "/b?policy", ""),
+        ("GET", "/bucket/key", "GetRequests"),
+        ("HEAD", "/bucket/key", "HeadRequests"),
+        ("PUT", "/bucket/key?partNumber=1", "PutRequests"),
+        ("POST", "/bucket?delete", "PostRequests"),
+        ("DELETE", "/bucket/key", "DeleteRequests"),
+        ("GET", "/bucket?list-type=2&prefix=x", "ListRequests"),
+        ("GET", "/bucket", "ListRequests"),
+        ("GET", "/bucket?policy", ""),
     ],
 )
 def test_each_request_is_one_of_its_kind(meter: Meter, method: str, url: str, kind: str) -> None:
@@ -82,7 +82,7 @@ def test_each_request_is_one_of_its_kind(meter: Meter, method: str, url: str, ki
     [("GET", 200, {"BytesDownloaded": 9}), ("HEAD", 200, {}), ("GET", 404, {}), ("GET", 206, {"BytesDownloaded": 9})],
 )
 def test_bytes_are_those_of_bodies(meter: Meter, method: str, status: int, counted: dict[str, int]) -> None:
-    meter.served("s3", asked(method, "/b/key"), call(), came=0, went=9, status=status)
+    meter.served("s3", asked(method, "/bucket/key"), call(), came=0, went=9, status=status)
     assert {name: value for name, value in sums(meter).items() if name.startswith("Bytes")} == counted
 
 
@@ -94,7 +94,7 @@ def test_what_instances_send_is_theirs_to_whatever_service(meter: Meter) -> None
 
 
 def test_it_is_there_again_but_for_what_is_too_old(meter: Meter, tmp_path: Path) -> None:
-    series, hour = (ACCOUNT, REGION, "AWS/S3", (("BucketName", "b"),)), int(time.time()) // 3_600
+    series, hour = (ACCOUNT, REGION, "AWS/S3", (("BucketName", "bucket"),)), int(time.time()) // 3_600
     meter.add(series, {"AllRequests": 2}, hour=hour - KEPT_HOURS - 1)
     meter.add(series, {"AllRequests": 3}, hour=hour - 1)
     meter.flush()

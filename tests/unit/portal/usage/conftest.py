@@ -1,4 +1,4 @@
-"""A ready workspace with a script, and an agent's pen, as the tests of pipelines have them; and what CloudWatch says."""
+"""A ready workspace with a script, an agent's pen, and what CloudWatch says."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Measured:
 
 
 @pytest.fixture
-def measured(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measured:  # noqa: F811
+def measured(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measured:
     meter = Meter(tmp_path / "metrics.json")
     monkeypatch.setattr(Published, "meter", meter)
     return Measured(meter, workspace)

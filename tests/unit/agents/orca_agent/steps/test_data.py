@@ -163,6 +163,7 @@ def test_items_lie_by_their_names_with_what_is_known_of_them(shard: Shard, site:
     assert (shard.folder / "images/Z").is_dir()
     assert (shard.folder / "metadata/X.json").stat().st_mode & 0o777 == 0o444
     assert shard.came == len(b"far") + len(b"own") + len(shard.bucket.objects[KEY]) - 7 - 6
+    assert shard.own == shard.came - len(b"far"), "what comes from the own bucket is told apart"
 
 
 @pytest.mark.parametrize(
@@ -395,9 +396,7 @@ def test_what_is_nested_too_deeply_is_refused_or_told(shard: Shard, depth: int) 
     shard.bucket.objects[KEY] = line
     given = Data(KEY, 0, len(line), 1)
     with contextlib.suppress(StepFailed):
-        data.fetch(
-            given, shard.folder, shard.bucket, shard.links, room=10**9, check=int, count=shard._count, say=print
-        )
+        data.fetch(given, shard.folder, shard.bucket, shard.links, room=10**9, check=int, count=shard._count, say=print)
 
 
 def test_what_others_still_fetch_is_broken_off_when_one_has_failed(shard: Shard, site: Site) -> None:
