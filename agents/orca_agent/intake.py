@@ -44,8 +44,13 @@ class Intake:
             free = self._work.free_slots(RECHECK)
             if free == 0 or self._stop.is_set():
                 continue
+            # Once between two receives at most, so that what is ours is never held up for long.
+            others = self._work.head_start
+            if self._stop.wait(others.pause()):
+                continue
             try:
-                messages = self._queue.receive(free, wait=LONGEST_WAIT, visibility=FIRST_VISIBILITY)
+                wait = others.longest_wait(LONGEST_WAIT)
+                messages = self._queue.receive(free, wait=wait, visibility=FIRST_VISIBILITY)
                 failures = 0
             except CloudError as error:
                 failures += 1

@@ -11,7 +11,7 @@ from typing import Callable, Deque, Dict, Final, FrozenSet, List, Tuple
 
 from agents.orca_agent.cloud.errors import CloudError
 from agents.orca_agent.cloud.queue import Message, Queue
-from agents.orca_agent.elsewhere import seconds_elsewhere
+from agents.orca_agent.elsewhere import HeadStart, seconds_elsewhere
 from agents.orca_agent.events import FAILED, LOST, Reason, RunningStep, StepReturned
 from agents.orca_agent.fields import ProtocolError
 from agents.orca_agent.ids import new_id
@@ -83,6 +83,7 @@ class Work:
         self._workspace = workspace
         self._instance = instance
         self.leaving = threading.Event()
+        self.head_start = HeadStart(clock)
         self._tell = changed
         self._clock = clock
         self._changed = threading.Condition()
@@ -151,6 +152,7 @@ class Work:
         elif pause := seconds_elsewhere(tasks, self._instance, message.receives, unwanted=self._cancelled):
             log.info("message %s is left to other instances for %d s", message.id, pause)
             self._give_back(message.receipt, pause)
+            self.head_start.note(pause)
         else:
             self._take(message, tasks)
 

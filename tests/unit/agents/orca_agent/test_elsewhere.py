@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agents.orca_agent.elsewhere import TAKEN_AT
-from agents.orca_agent.orders import Task
-from tests.unit.agents.orca_agent.doubles import any_script, task_of
+from agents.orca_agent.cloud.queue import Message
+from agents.orca_agent.elsewhere import HEAD_START, TAKEN_AT, HeadStart
+from agents.orca_agent.intake import Intake
+from agents.orca_agent.orders import Task, tasks_body
+from tests.unit.agents.orca_agent.doubles import MemoryQueue, any_script, task_of
 from tests.unit.agents.orca_agent.test_work import HERE, Bench
 
 
@@ -72,3 +75,56 @@ def test_in_hand_already_it_only_renews_its_receipt(bench: Bench) -> None:
     bench.accept(twin, name="m", receives=TAKEN_AT)
     bench.accept(twin, name="m", receives=1)
     assert bench.queue.visibility == []
+
+
+def test_nobody_asks_in_the_moment_in_which_a_message_comes_back() -> None:
+    now = 0.0
+    others = HeadStart(lambda: now)
+    assert (others.pause(), others.longest_wait(20)) == (0.0, 20)
+    others.note(5)
+    others.note(3)
+    now = 0.5
+    assert (others.pause(), others.longest_wait(20)) == (0.0, 2)
+    now = 2.5
+    assert others.pause() == 0.5 + HEAD_START
+    now = 3.0 + HEAD_START
+    assert (others.pause(), others.longest_wait(20)) == (0.0, 1)
+    now = 6.0
+    assert (others.pause(), others.longest_wait(20)) == (0.0, 20)
+
+
+def test_between_two_pauses_messages_are_asked_for() -> None:
+    others = HeadStart(lambda: 0.0)
+    for _ in range(3):
+        others.note(0)
+    assert (others.pause(), others.longest_wait(20)) == (HEAD_START, 0)
+
+
+class Returning(MemoryQueue):
+    """Hands out a message until it is given back; notes from when to when it was asked."""
+
+    def __init__(self, body: str) -> None:
+        super().__init__()
+        self.body = body
+        self.asked: list[tuple[float, float]] = []
+
+    def receive(self, limit: int, *, wait: int, visibility: int) -> list[Message]:
+        began = time.monotonic()
+        if self.visibility:
+            time.sleep(min(wait, 0.2))
+        self.asked.append((began, time.monotonic()))
+        return [] if self.visibility else [Message("m", "r", self.body, 1)]
+
+
+def test_the_intake_leaves_others_the_moment(bench: Bench) -> None:
+    queue = Returning(tasks_body([task(avoid=(HERE,))]))
+    bench.work._queue = queue
+    bench.work.head_start = HeadStart(time.monotonic)
+    intake = Intake(queue, bench.work, lambda: None)
+    intake.start()
+    bench.wait(lambda: bool(queue.visibility))
+    back = time.monotonic() + queue.visibility[0][1]
+    bench.wait(lambda: queue.asked[-1][0] > back)
+    intake.close(at_once=True)
+    near = [began for began, ended in queue.asked if ended > back - 0.1 and began < back + HEAD_START - 0.1]
+    assert near == []
