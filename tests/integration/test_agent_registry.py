@@ -203,12 +203,12 @@ def test_orcas_own_images_are_made_once_in_a_workspace(nodes: Nodes, monkeypatch
         node.engine.call("DELETE", "/images/orca/new", {"force": True})
 
 
-def test_old_images_go_whatever_names_they_have(nodes: Nodes, repository: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container_image, "KEPT", 2)
+def test_old_images_go_whatever_names_they_have(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container_image, "KEPT", 1)
     here, there = nodes()
-    texts = [dockerfile() for _ in range(4)]
+    texts = [dockerfile() for _ in range(3)]
     built = [here.image(text) for text in texts]
-    assert here.engine.image(built[0].id) is None
     assert [there.image(text) for text in texts] == built
-    assert there.engine.image(built[0].id) is None
-    assert there.engine.image(built[3].id) is not None
+    for node in (here, there):
+        left = [node.engine.image(image.id) is not None for image in built]
+        assert (sum(left[:2]), left[2]) == (1, True)  # of two that were built in one second, either is the older one
