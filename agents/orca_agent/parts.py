@@ -68,9 +68,7 @@ class Parts:
                 settings.workspace, instance.id, texts, settings.signing_key, sent_at=time.time()
             ),
             send=events.send,
-            heartbeat=lambda: instance.heartbeat(
-                layout, settings.slots, self.work.running(), containers.state()
-            ),
+            heartbeat=lambda: instance.heartbeat(layout, settings.slots, self.work.running(), containers.state()),
         )
         self.warm = WarmServer(account, base_environment(account, {}))
         environments = EnvironmentStore(layout.environments, account)

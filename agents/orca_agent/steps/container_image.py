@@ -182,8 +182,8 @@ class Images:
             free = shutil.disk_usage(site.folder).free // MB - DISK_RESERVE_MB
             disk = min(Job.disk_mb, max(DISK_RESERVE_MB // 8, free))
             job = Job(tag, container.dockerfile, context, site.memory_mb, network=container.network, disk_mb=disk)
-            self._build(job, site)
             self._make_room()
+            self._build(job, site)
         found = self._engine.image(tag)
         if found is None:
             raise StepFailed(Reason.BUILD_FAILED, "The image that was built is gone again.")
@@ -204,7 +204,7 @@ class Images:
         """What another instance of the workspace has built, if it has; it gets ``tag`` here."""
         if self.registry is None:
             return None
-        self._make_room()  # not afterwards: what comes may be older than all that is here
+        self._make_room()
         name = self.registry.pull(self._engine, key, site.check)
         if name is None:
             return None
@@ -231,6 +231,7 @@ class Images:
     def _make_room(self) -> None:
         """Let go of the images that were built longest ago; the engine keeps those that are in use.
 
+        Before another comes and not afterwards: fetched, or made of layers that were there, it may be older than all.
         By their names: by its id, an engine lets go of none that has names in two repositories.
         """
         ours = [REPOSITORY, *([self.registry.repository] if self.registry is not None else [])]

@@ -184,7 +184,7 @@ def test_an_image_of_orcas_own_is_made_and_never_pulled(
     with pytest.raises(StepFailed, match="Orca has no image orca/ruby"):
         images(engine).find_or_make(Container(image="orca/ruby"), site(tmp_path))
     said: list[str] = []
-    with pytest.raises(StepFailed, match="orca/shell is gone again"):  # this shelf knows nothing of tags
-        images(engine).find_or_make(Container(image="orca/shell"), site(tmp_path, said))
-    assert (len(built), built[0].network) == (1, True)
+    made = images(engine).find_or_make(Container(image="orca/shell"), site(tmp_path, said))
+    assert (len(built), built[0].network, built[0].tag) == (1, True, "orca/build:shell")
+    assert engine.image("orca/build:shell") == {"Id": made.id, "Config": {}}
     assert said == ["Making the image orca/shell …"]
