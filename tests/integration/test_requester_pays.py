@@ -1,4 +1,4 @@
-"""Buckets of others whose requesters pay, on a cloud that enforces IAM: read by who says so, and nothing else with it."""
+"""Buckets of others whose requesters pay, on a cloud that enforces IAM: read by who says so, and nothing else is."""
 
 from __future__ import annotations
 
