@@ -1,8 +1,8 @@
 """Data in other people's buckets: read without credentials, or as the requester who pays.
 
 Without ``requester_pays`` nothing is signed, so only what is public is read. With it the workspace's role signs: it
-must never serve to look into a bucket of Orca's or of another workspace (it would be a confused deputy). So Orca's names
-are refused here, and the sessions that sign may read in other accounts only, whatever else the role may.
+must never serve to look into a bucket of Orca's or of another workspace (it would be a confused deputy). So Orca's
+names are refused here, and the sessions that sign may read in other accounts only, whatever else the role may.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Everything it makes is called ``orca-<workspace>``, and ``orca/<workspace>/…``
 a ULID, which starts with ``0`` until the year 3084, so that ``orca-0*`` covers every workspace and neither Orca's own
 buckets nor its own queues. Secrets are written and deleted: what is in them the portal cannot read. Machines and
 security groups have no names: there the tag ``orca:managed-by``, which is set as they are made, tells what is Orca's.
-Of buckets outside the account it reads what their owners let it read, for jobs whose requester pays: see ``others_data``.
+Of buckets outside the account it reads what their owners let it read, for jobs whose requester pays (``others_data``).
 
 A role that makes roles could give itself everything. So it may make only such as stay within a boundary, a policy
 beside it that it cannot change: whatever runs in a workspace reaches workspaces' things alone.
@@ -98,7 +98,7 @@ def _allow(sid: str, actions: list[str], resources: list[str], condition: Docume
 
 
 def _others_data(account_id: str) -> Document:
-    """Reading data in other accounts, where the bucket's owner lets this account. IAM sends the owner's digits along."""
+    """Reading data in other accounts, where the bucket's owner lets this account: S3 tells IAM the owner's digits."""
     outside = {"StringNotEquals": {"aws:ResourceAccount": account_id}}
     return _allow("DataOfOthers", ["s3:GetObject", "s3:ListBucket"], ["arn:aws:s3:::*"], outside)
 

@@ -1,7 +1,7 @@
 """Which item gave which file.
 
-A file belongs to the item whose folder in the shard is its first folder, or its name, or what its name begins with; else
-to all items of its shard. That folder is called by the item's id, and a second item of the same id, of another
+A file belongs to the item whose folder in the shard is its first folder, or its name, or what its name begins with;
+else to all items of its shard. That folder is called by the item's id, and a second item of the same id, of another
 collection, has ``-2`` behind it. A program that knows better says so in ``.orca-items.json``: ``{path: item id}``, or
 ``collection/id`` where several have the id.
 """
@@ -69,7 +69,7 @@ def _full(item: Name) -> str:
 
 
 def _folders(items: Sequence[Name]) -> list[str]:
-    """What the folders of these items are called where their shard is worked on: as ``agents.orca_agent.steps.data``."""
+    """What the folders of these items are called for their shard, as ``agents.orca_agent.steps.data`` makes them."""
     found: list[str] = []
     taken: set[str] = set()
     for _, name in items:

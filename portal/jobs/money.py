@@ -1,4 +1,4 @@
-"""What jobs know of money: the one place where `portal.usage` is asked. Amounts are nano-dollars.
+"""What jobs know of money: the one place where `portal.usage` is asked for amounts, which are nano-dollars.
 
 A job's budget is what its nodes may cost until they are there, and what its shards may cost: the first part is kept
 back, `dispatch` keeps to the rest. Of a job that is tried again, what the runs before have cost counts.

@@ -22,6 +22,7 @@ CORNERS = ("west", "south", "east", "north")
 # How a field of a submission's shards is called here.
 SHARD_FIELDS = {"number": "shard_number", "most_items": "most_items", "most_mb": "most_mb"}
 
+
 def _line(placeholder: str = "", **attributes: Any) -> forms.TextInput:
     return forms.TextInput(attrs={"class": "mono", "placeholder": placeholder, "spellcheck": "false", **attributes})
 

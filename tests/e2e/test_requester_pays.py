@@ -1,4 +1,4 @@
-"""A job over a catalogue in somebody else's bucket, whose requesters pay: searched, handed out, fetched by the agent."""
+"""A job over a catalogue in a bucket of others, whose requesters pay: searched, handed out, fetched by the agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Buckets of others whose requesters pay, on a cloud that enforces IAM: read by who says so, and nothing else with it."""
+"""Buckets of others whose requesters pay, on a cloud that enforces IAM: read by who says so, and nothing else is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from botocore.exceptions import ClientError
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from portal.core.errors import CloudFault
 from portal.gateways import aws, aws_catalogue, aws_linked, provisioner_policy
@@ -51,7 +51,7 @@ def paid(local_cloud: Cloud) -> str:
 
 
 @pytest.fixture
-def role(local_cloud: Cloud, monkeypatch: pytest.MonkeyPatch, settings: SettingsWrapper) -> Iterator[Account]:
+def role(local_cloud: Cloud, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Account]:
     """Orca's role in its own account, with the policy that it builds with; this process is Orca."""
     for variable, value in local_cloud.environment().items():
         monkeypatch.setenv(variable, value)

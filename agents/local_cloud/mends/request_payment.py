@@ -1,4 +1,4 @@
-"""S3: who pays for what others fetch from a bucket, which moto neither takes nor tells: it makes a bucket, or lists one.
+"""S3: who pays for what others fetch from a bucket, which moto neither takes nor tells: it lists objects instead.
 
 That requesters of other accounts have to say so is seen to in ``access.enforcement``.
 """

@@ -47,7 +47,6 @@ EVENTS: list[Event] = [
     InstanceHeartbeat("1" * 26, 2.0, "boot", 2, (RunningStep(STEP, 1),), 0.5, 100, 200, "ready"),
     InstanceStopping("2" * 26, 2.0, "boot", (STEP,)),
     StepStarted("3" * 26, 3.0, RUN, STEP, 1, "boot"),
-    StepReturned("6" * 26, 3.0, RUN, STEP, 2),
     StepLog("4" * 26, 4.0, RUN, STEP, 1, 1, (LogLine("out", 4.0, "größe"), LogLine("err", 4.1, "")), "boot"),
     StepFinished(
         "5" * 26,
@@ -72,6 +71,7 @@ EVENTS: list[Event] = [
         bytes_out=20,
         bytes_fetched=10,
     ),
+    StepReturned("6" * 26, 3.0, RUN, STEP, 2),
 ]
 
 

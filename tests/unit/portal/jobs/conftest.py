@@ -33,7 +33,9 @@ class Found:
 
     def line(self) -> str:
         """Its line of the manifest."""
-        return json.dumps({"id": self.id, "collection": self.collection, "properties": self.properties, "assets": self.assets})
+        return json.dumps(
+            {"id": self.id, "collection": self.collection, "properties": self.properties, "assets": self.assets}
+        )
 
 
 @pytest.fixture

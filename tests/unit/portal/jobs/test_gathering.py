@@ -288,7 +288,13 @@ def test_items_of_two_collections_may_have_the_same_id(
 def test_no_key_of_the_index_is_there_twice_whatever_items_are_called(
     split: Make, agent: Agent, sky: list[Found]
 ) -> None:
-    sky[:] = [Found("b", collection="a"), Found("b"), Found("a/b"), Found("a/b", collection=""), Found("b", collection="c")]
+    sky[:] = [
+        Found("b", collection="a"),
+        Found("b"),
+        Found("a/b"),
+        Found("a/b", collection=""),
+        Found("b", collection="c"),
+    ]
     job = split(shards={"number": 1})
     shard_end(agent, shards(job)[0], files={})
     work.job_work(job_id=job.pk)

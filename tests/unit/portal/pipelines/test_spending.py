@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from agents.orca_agent import protocol
 from portal.pipelines import dispatch, sweeps
 from portal.pipelines.models import Run, ScriptVersion, State, Step
 from portal.pipelines.spending import MOST_RETURNS
 from portal.workspaces.models import Workspace
-from tests.unit.portal.pipelines.conftest import Agent, queued_tasks
+from tests.unit.portal.pipelines.conftest import Agent
 from tests.unit.portal.pipelines.test_bounds import bounded
 
 OUTPUT = {"path": "a.txt", "size": 1, "content_type": "text/plain"}
@@ -62,7 +61,7 @@ def test_what_an_instance_left_is_paid_before_anybody_begins_it_again(
 ) -> None:
     dispatch.steps_release(workspace=workspace)
     first, second = run.steps.exclude(released_at=None)
-    assert {task.once for task in queued_tasks(workspace) if isinstance(task, protocol.Task)} == {True}
+    assert dispatch.task_of(first, 1).once
     agent.say(agent.started(first), agent.started(second))
     begun_long_ago(first, second)
     agent.say(agent.returned(first))
@@ -120,6 +119,7 @@ def test_a_sweep_finds_what_nobody_ended(run: Run, workspace: Workspace) -> None
 
 def test_a_run_without_a_limit_is_left_alone(workspace: Workspace, version: ScriptVersion, run_started: Any) -> None:
     run = run_started()
+    assert not dispatch.task_of(run.steps.get(), 1).once
     Run.objects.update(cost_limit=1, cost_spent=5)
     sweeps.runs_sweep()
     run.refresh_from_db()
