@@ -99,8 +99,13 @@ def test_of_several_workspaces_one_is_named(submitted: Submit, owner: User, work
 
 def test_a_container_needs_an_engine_on_every_instance(submitted: Submit, owner: User, workspace: Workspace) -> None:
     made = [
-        Instance.objects.create(workspace=workspace, instance_id=f"i-{engine or 'silent'}", engine=engine, state=state)
-        for engine, state in (("ready", "running"), ("", "pending"), ("none", "stopped"), ("none", "terminated"))
+        Instance.objects.create(workspace=workspace, instance_id=f"i-{name}", engine=engine, state=state)
+        for name, engine, state in (
+            ("fit", "ready", "running"),
+            ("silent", "", "pending"),
+            ("none", "none", "stopped"),
+            ("gone", "none", "terminated"),
+        )
     ]
     with pytest.raises(Conflict) as caught:
         submitted(container={"image": "orca/python"})

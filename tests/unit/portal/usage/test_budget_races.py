@@ -136,11 +136,10 @@ class Jobs:
         agent.say(*(agent.returned(step, step.attempt) for step in out))
 
     def work(self) -> bool:
-        """Do what is out, each shard for as long as it may and with all output that it may leave; if there was any."""
+        """Do what is out, each shard for as long as it may; if there was any."""
         out, began = self.taken()
-        sent = (self.limits["output_mb"] + self.limits["log_mb"]) * bounds.MB
         agent = Agent(self.workspace, lambda **_: nullcontext())
-        given = {"reason": "time_limit", "bytes_out": sent, "boot_id": new_id()}
+        given = {"reason": "time_limit", "boot_id": new_id()}
         ends = [agent.finished(step, "timed_out", step.attempt, **given) for step in out]
         agent.say(*(replace(end, started_at=began.timestamp()) for end in ends))
         return bool(out)
