@@ -199,7 +199,7 @@ def cells_of(job: Job) -> list[Cell]:
     rows = (
         Step.objects.filter(run=job.run_id, superseded=False)
         .order_by()
-        .annotate(begin=F("position") - F("position") % each)
+        .annotate(begin=F("position") - (F("position") - 1) % each)
         .values("begin", "state")
         .annotate(count=Count("pk"))
     )
