@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import boto3
 import pytest
@@ -17,7 +17,8 @@ from agents.local_cloud.access.enforcement import Call
 from agents.local_cloud.access.sessions import Sessions
 from agents.local_cloud.metering import KEPT_HOURS, Meter, configurations
 
-ACCOUNT, REGION = "123456789012", "eu-central-1"
+ACCOUNT: Final = "123456789012"
+REGION: Final = "eu-central-1"
 INSTANCE = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-1"
 
 
