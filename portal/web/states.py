@@ -156,8 +156,8 @@ _ADVICE = {
     "secret_missing": "Add the secret on the workspace's page, and run it again.",
     "bundle_invalid": "Its files arrived damaged. Upload the script again.",
     "start_failed": "Look at the file that it starts with: is it there, and is it a script?",
-    "container_unavailable": "Run it again in a minute, if the instance is new. One from before containers has no Docker:"
-    " destroy the workspace, keep its data, and apply it again.",
+    "container_unavailable": "If the instance is new, run it again in a minute. One from before containers has no"
+    " engine: destroy the workspace, keep its data, and apply it again.",
     "image_unavailable": "Is the image's name right, and can the instance reach where it is kept?",
     "build_failed": "Its Dockerfile could not be built: the log shows at which line, and why.",
     "agent_failed": "That is a fault of ours, not of your script. Run it again.",

@@ -12,8 +12,8 @@ from portal.core.errors import Conflict, NotFound
 from portal.workspaces.models import Instance, TerraformRun, Workspace
 
 NO_ENGINE = (
-    "New instances bring Docker; those from before containers do not get it afterwards. Destroy the workspace, keep its "
-    "data, and apply it again: that makes new ones. In the embedded cloud, start this machine's engine instead."
+    "New instances bring Docker; those from before containers do not get it afterwards. Destroy the workspace, keep "
+    "its data, and apply it again: that makes new ones. In the embedded cloud, start this machine's engine instead."
 )
 
 

@@ -69,7 +69,7 @@ def test_what_an_account_works_without_is_said(browser: Client, begun: CloudAcco
     answer = pressed(browser, "cloud_check", begun, role=NUMBER).content.decode()
     assert "Linked: you can build here now." in answer
     assert "each builds its own, and all else works. Missing: ecr:PutLifecyclePolicy." in answer
-    assert "Apply Terraform's envs/link or the CloudFormation template again" in answer
+    assert "envs/link or the CloudFormation template again" in answer
 
 
 @pytest.mark.parametrize("given", ["", "1234", "nobody"])
