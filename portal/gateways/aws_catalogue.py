@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -131,6 +131,7 @@ def _signer(what: Place, reach: Reach) -> S3Client:
 @lru_cache(maxsize=1024)
 def _region(bucket: str, account: Account | None) -> str:
     """The region that a bucket is in, which S3 tells whoever asks; empty where it does not."""
+    answer: Mapping[str, Any]
     try:
         answer = client("s3", account).head_bucket(Bucket=bucket)["ResponseMetadata"]
     except ClientError as error:

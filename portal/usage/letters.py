@@ -19,10 +19,18 @@ _PLAIN, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
 
 
 @cache
+def _fonts() -> Mapping[str, TTFont]:
+    """Both fonts, registered."""
+    fonts = {name: TTFont(name, _FOLDER / f"{name}.ttf") for name in (_PLAIN, _BOLD)}
+    for font in fonts.values():
+        pdfmetrics.registerFont(font)
+    return fonts
+
+
+@cache
 def styles() -> Mapping[str, ParagraphStyle]:
     """Styles of paragraphs by name, in our fonts; the headings are bold."""
-    for name in (_PLAIN, _BOLD):
-        pdfmetrics.registerFont(TTFont(name, _FOLDER / f"{name}.ttf"))
+    _fonts()
     usual = getSampleStyleSheet()
     return {
         name: ParagraphStyle(f"{name} of ours", parent=usual[name], fontName=_PLAIN if name == "Normal" else _BOLD)
@@ -33,8 +41,7 @@ def styles() -> Mapping[str, ParagraphStyle]:
 @cache
 def _known() -> Container[int]:
     """The letters that both fonts have."""
-    styles()
-    plain, bold = (set(pdfmetrics.getFont(name).face.charToGlyph) for name in (_PLAIN, _BOLD))
+    plain, bold = (set(font.face.charToGlyph) for font in _fonts().values())
     return plain & bold
 
 

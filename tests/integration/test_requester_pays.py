@@ -122,7 +122,7 @@ def test_it_is_searched_and_handed_out_as_links_that_say_who_pays(role: Account,
 
 @pytest.mark.parametrize("kind", ["bucket", "urls", "stac"])
 def test_without_saying_so_it_is_refused_by_field(role: Account, paid: str, kind: str) -> None:
-    data = {
+    data: Any = {
         "bucket": {"url": f"s3://{paid}/scenes/"},
         "urls": {"urls": [f"s3://{paid}/{key}" for key in SCENES]},
         "stac": {"url": f"s3://{paid}/{SCENES[0]}"},
