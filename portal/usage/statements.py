@@ -156,7 +156,9 @@ def shown(kind: str, quantity: int, month: date) -> Decimal:
         Kind.INGRESS: prices.GIB,
         Kind.SENT: prices.GIB,
         Kind.FETCHED: prices.GIB,
-    }.get(Kind(kind), 1)
+    }.get(Kind(kind))
+    if divisor is None:
+        return Decimal(quantity)
     return (Decimal(quantity) / divisor).quantize(Decimal("0.0001"))
 
 

@@ -40,7 +40,7 @@ LOOK_BACK = timedelta(days=7)
 PATIENCE = timedelta(hours=24)
 # What an agent sends that is no output, and goes to services of its own region, which is free: polling and heartbeats
 # of an instance in an hour, what it says of an attempt, and what TCP and TLS add to what it moves, either way.
-CHATTER = 8 * 1024 * 1024
+CHATTER = 4 * 1024 * 1024
 SAID_OF_ATTEMPT = 16 * 1024
 ADDED_PERCENT = 5
 
