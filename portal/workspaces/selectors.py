@@ -53,11 +53,12 @@ def containers_require(workspace: Workspace) -> None:
     known = instances_shown(workspace).filter(engine=Instance.Engine.NONE)
     without = list(known.exclude(instance_id__in=workspace.nodes_leaving).values_list("instance_id", flat=True))
     if without:
+        why = f"there is no Docker engine on {', '.join(without[:5])}."
         raise Conflict(
-            f"{workspace.name} cannot run containers: there is no Docker engine on {', '.join(without[:5])}.",
+            f"{workspace.name} cannot run containers: {why}",
             code="container_unavailable",
             hint=NO_ENGINE,
-            fields={"container": "cannot run in this workspace"},
+            fields={"container": f"{why} {NO_ENGINE}"},  # whole: a form shows what stands at its field alone
         )
 
 

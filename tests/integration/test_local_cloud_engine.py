@@ -17,7 +17,7 @@ from agents.local_cloud.instances.engine_rules import Folders
 from agents.orca_agent import build
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.orders import Container
-from agents.orca_agent.protocol import Desired, Limits
+from agents.orca_agent.protocol import Desired, InstanceHeartbeat, Limits
 from agents.orca_agent.steps.container_image import Images, Site
 from agents.orca_agent.steps.engine import Engine
 
@@ -242,6 +242,7 @@ def test_an_agent_on_an_instance_builds_and_runs_containers(cloud_with_engine: C
         finished = events.finished(first, timeout=90)
         assert finished.state == "succeeded", (finished.message, [line.text for line in events.lines(first)])
         assert events.text(first) == ["1000 well", "***"]
+        assert events.wait(InstanceHeartbeat).engine == "ready"
         assert made.get(f"runs/{first.run}/{first.step}/1/output/result.txt") == b"here"
         again = made.run(script, container=container, secret_names=("TOKEN",))
         assert events.finished(again, timeout=60).image == finished.image

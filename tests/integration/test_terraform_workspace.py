@@ -16,10 +16,21 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from portal.clouds import permissions
+from portal.gateways import provisioner_policy
 from portal.gateways.aws_metrics import WHOLE_BUCKET
 from portal.gateways.terraform import TerraformError
 from tests.fixtures.cloud import Cloud, measured, wait_until
-from tests.terraform.scene import PLATFORM_BUCKET, SIGNING_KEY, USER_EXTERNAL_ID, Run, Scene, cli_config, program
+from tests.terraform.scene import (
+    ACCOUNT,
+    PLATFORM_BUCKET,
+    SIGNING_KEY,
+    USER_EXTERNAL_ID,
+    Run,
+    Scene,
+    cli_config,
+    program,
+)
 
 pytestmark = [pytest.mark.terraform, pytest.mark.cloud]
 
@@ -71,18 +82,31 @@ class Built:
         return str(ec2.get_console_output(InstanceId=self.outputs[0]["instance_ids"][0]).get("Output", ""))
 
 
+def _only_what_the_check_asks_for(scene: Scene) -> None:
+    """In the place of all that ECR can do with a workspace's repository."""
+    groups = permissions.groups(ACCOUNT, "eu-central-1", "orca-provisioner")
+    (group,) = (group for group in groups if group.key == permissions.REGISTRY)
+    document = provisioner_policy.document(ACCOUNT)
+    (statement,) = (statement for statement in document["Statement"] if statement["Sid"] == "WorkspaceImages")
+    statement["Action"] = list(group.needs[0].actions)
+    scene.cloud.client("iam").put_role_policy(
+        RoleName="orca-provisioner", PolicyName="workspaces", PolicyDocument=json.dumps(document)
+    )
+
+
 @pytest.fixture(scope="module")
 def built(local_cloud: Cloud) -> Iterator[Built]:
     """Two workspaces, built at once. What lies where the agent should is not the agent until the end."""
     scene = Scene(local_cloud, install=INSTALL)
     scene.agent_publish(b"not the archive that was promised")
+    _only_what_the_check_asks_for(scene)
     runs: list[Run] = [scene.run(), scene.run()]
     outputs: list[dict[str, Any]] = [{}, {}]
     errors: list[BaseException] = []
 
     def build(index: int) -> None:
         try:
-            outputs[index] = runs[index].build()
+            outputs[index] = runs[index].build(registry=index == 1)
         except BaseException as error:
             errors.append(error)
 
@@ -109,6 +133,15 @@ def test_outputs(built: Built) -> None:
     assert outputs["tasks_queue_url"].endswith(f"/{name}-tasks.fifo")
     assert outputs["instance_role_arn"].endswith(f":role/{name}-instance")
     assert len(outputs["instance_ids"]) == len(outputs["public_ips"]) == 1
+
+
+def test_one_of_them_has_a_repository_for_images(built: Built) -> None:
+    ecr, name = built.cloud.client("ecr"), f"orca-{built.runs[1].name}"
+    (found,) = ecr.describe_repositories()["repositories"]
+    assert (found["repositoryName"], found["imageTagMutability"]) == (name, "IMMUTABLE")
+    assert json.loads(ecr.get_lifecycle_policy(repositoryName=name)["lifecyclePolicyText"])["rules"]
+    body = built.cloud.client("s3").get_object(Bucket=name, Key="control/agent.json")["Body"]
+    assert json.loads(body.read())["registry"] == f"{ACCOUNT}.dkr.ecr.eu-central-1.amazonaws.com/{name}"
 
 
 def test_progress_was_told(built: Built) -> None:
@@ -216,7 +249,7 @@ def test_a_stopped_instance_is_left_alone(built: Built) -> None:
         return str(found["State"]["Name"])
 
     wait_until(lambda: state() == "stopped", 60, "the stop")
-    assert not any("aws_instance" in change.address for change in built.runs[1].plan().changes)
+    assert not any("aws_instance" in change.address for change in built.runs[1].plan(registry=True).changes)
 
 
 def test_the_agent_is_run_only_when_it_is_the_promised_one(built: Built) -> None:

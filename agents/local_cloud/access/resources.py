@@ -225,6 +225,15 @@ def _secretsmanager(action: str, response: Any) -> Target:
     return Target([name if str(name).startswith("arn:") else f"{prefix}{name}-000000"])
 
 
+def _ecr(action: str, response: Any) -> Target:
+    given = _json(response)
+    names = [given["repositoryName"]] if given.get("repositoryName") else given.get("repositoryNames") or []
+    prefix = f"arn:{PARTITION}:ecr:{response.region}:{response.current_account}:repository/"
+    return Target(
+        [given["resourceArn"]] if given.get("resourceArn") else [f"{prefix}{name}" for name in names] or ["*"]
+    )
+
+
 _FINDERS: dict[str, Callable[[str, Any], Target]] = {
     "sqs": _sqs,
     "iam": _iam,
@@ -233,4 +242,5 @@ _FINDERS: dict[str, Callable[[str, Any], Target]] = {
     "logs": _logs,
     "dynamodb": _dynamodb,
     "secretsmanager": _secretsmanager,
+    "ecr": _ecr,
 }

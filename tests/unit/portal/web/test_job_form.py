@@ -68,6 +68,19 @@ def submission(owner: User, typed: dict[str, Any], **more: Any) -> dict[str, Any
     return form.submission()
 
 
+def test_a_workspace_that_cannot_run_containers_is_named_with_the_way_out(
+    browser: Client, workspace: Workspace, typed: dict[str, Any]
+) -> None:
+    workspace.instances.update(engine="none")
+    contained = typed | {"container": "image", "image": "orca/python"}
+    answer = browser.post(reverse("job_new"), contained)
+    assert (answer.status_code, Job.objects.count()) == (409, 0)
+    said = "here is no Docker engine on i-Lab. New instances bring Docker"
+    assert said in text(answer)
+    assert said in text(browser.post(reverse("job_preview"), contained))
+    assert "no Docker engine" in text(browser.get(reverse("workspace", args=[workspace.pk])))
+
+
 def test_what_is_typed_is_what_is_submitted(browser: Client, owner: User, typed: dict[str, Any]) -> None:
     answer = browser.post(reverse("job_new"), typed)
     job = Job.objects.get()
