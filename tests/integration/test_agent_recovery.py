@@ -20,6 +20,7 @@ from agents.orca_agent.protocol import (
     Release,
     StepFinished,
     StepLog,
+    StepReturned,
     StepStarted,
     tasks_body,
 )
@@ -70,6 +71,22 @@ def test_a_killed_agent_runs_its_steps_again_after_a_start(own_agent: Own, moto_
         assert len({event.id for event in events.of(StepFinished, task.step)}) == 1
     assert agent.stop() == 0
     assert moto_cloud.depth() == (0, 0)
+
+
+def test_what_may_cost_only_so_much_is_not_begun_again_without_being_asked_for(
+    own_agent: Own, moto_cloud: MotoCloud
+) -> None:
+    agent, events = own_agent
+    agent.start()
+    task = moto_cloud.run(WAITS, once=True)
+    events.wait_for_line(task, "waiting")
+    agent.kill()
+    agent.start()
+    returned = events.wait(StepReturned, task.step)
+    assert (returned.run, returned.attempt) == (task.run, task.attempt)
+    until("the message is gone", lambda: moto_cloud.depth() == (0, 0))
+    assert len(events.of(StepStarted, task.step)) == 1
+    assert events.of(StepFinished, task.step) == []
 
 
 def test_a_killed_agents_steps_die_with_it(own_agent: Own, moto_cloud: MotoCloud) -> None:

@@ -30,6 +30,10 @@ def test_a_job_is_accepted_with_all_defaults(submitted: Submit, version: ScriptV
     assert not job.run.steps.exists()
 
 
+def test_what_a_job_is_said_to_cost_may_be_its_budget(submitted: Submit) -> None:
+    assert submitted(budget="12.123456789").budget == 12_123_456_789
+
+
 @pytest.mark.parametrize(
     ("field", "given"),
     [
