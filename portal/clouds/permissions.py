@@ -61,6 +61,7 @@ def groups(account_id: str, region: str, role: str) -> tuple[Group, ...]:
                 Need(("s3:GetObject",), ("arn:aws:s3:::somebody-elses/scene.tif",), _OTHERS),
                 Need(("s3:ListBucket",), ("arn:aws:s3:::somebody-elses",), _OTHERS),
             ),
+            without="Jobs cannot read buckets whose requester pays; all else works.",
         ),
         Group(
             "queues",
@@ -123,6 +124,7 @@ def groups(account_id: str, region: str, role: str) -> tuple[Group, ...]:
             "measured",
             "What is used, as AWS counts it",
             (Need(("cloudwatch:GetMetricData", "cloudwatch:GetMetricStatistics"), ("*",)),),
+            without="What buckets hold, what is downloaded there and asked of them is not counted; all else works.",
         ),
         Group(
             "images",

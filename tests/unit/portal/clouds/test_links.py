@@ -117,6 +117,16 @@ def test_an_account_from_before_registries_works_without_one(begun: CloudAccount
     assert (begun.state, begun.has_registry, row(begun, "registry")["state"]) == ("linked", True, "ok")
 
 
+def test_what_an_older_role_may_not_look_at_is_said_and_the_rest_works(
+    begun: CloudAccount, role: Role, owner: User
+) -> None:
+    role.lets_in.add(begun.external_id)
+    role.without.add("cloudwatch:GetMetricData")
+    links.link_check(account=begun, by=owner, role=NUMBER)
+    assert (begun.state, row(begun, "measured")["state"]) == ("linked", "lacking")
+    assert row(begun, "measured")["message"].endswith("all else works. Missing: cloudwatch:GetMetricData.")
+
+
 @pytest.mark.parametrize(("lacks", "key"), [("boundary", "boundary"), ("network", "network")])
 def test_what_else_has_to_be_there(begun: CloudAccount, role: Role, owner: User, lacks: str, key: str) -> None:
     role.lets_in.add(begun.external_id)
