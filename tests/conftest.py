@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 import boto3
+import botocore.session
 import pytest
 from django.conf import settings
 from moto import mock_aws
@@ -30,6 +31,15 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 def pytest_unconfigure() -> None:
     """Leave nothing behind."""
     shutil.rmtree(environment.HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def services_read_once() -> Iterator[None]:
+    """Every session of boto3 reads what services look like: megabytes, for each test anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        loader = botocore.session.create_loader()
+        patch.setattr(botocore.session, "create_loader", lambda *_: loader)
+        yield
 
 
 def forget_clouds() -> None:

@@ -22,6 +22,7 @@ from botocore.exceptions import (
     EndpointConnectionError,
     HTTPClientError,
 )
+from botocore.loaders import create_loader
 from botocore.session import get_session
 from django.conf import settings
 
@@ -56,6 +57,8 @@ class Account:
 
 _lock = threading.RLock()
 _sessions: dict[Account | None, boto3.Session] = {}
+# What AWS's services look like: megabytes to read and to keep, and the same for every session.
+_loader = create_loader()
 _clients: dict[tuple[Account | None, str], Any] = {}
 
 
@@ -101,14 +104,14 @@ def link_client(account: Account | None) -> S3Client:
 
 def _session(account: Account | None) -> boto3.Session:
     if account not in _sessions:
-        if account is None:
-            _sessions[account] = boto3.Session()
-        else:
-            session = get_session()
+        session = get_session()
+        session.register_component("data_loader", _loader)
+        if account is not None:
             session._credentials = RefreshableCredentials.create_from_metadata(  # type: ignore[attr-defined]
                 metadata=_assume(account), refresh_using=lambda: _assume(account), method="sts-assume-role"
             )
-            _sessions[account] = boto3.Session(botocore_session=session, region_name=account.region)
+        region = account.region if account else None
+        _sessions[account] = boto3.Session(botocore_session=session, region_name=region)
     return _sessions[account]
 
 

@@ -1,8 +1,9 @@
 """A pytest plugin: which tests run side by side, and which wait for one another.
 
-Tests through the front door share one Orca, tests of the parts one cloud; each of the two is a row of its own, so that
-both processors have work and no more than one of each is started. xdist's own groups do not hold under this pytest
-(its node ids no longer change after collection), so the rows are told from where a test lies.
+Tests through the front door share one Orca, tests of the parts one cloud, and some bring an Orca of their own. Each of
+the three is a row of its own, so that the processors have work while Terraform is waited for, and no more than one of
+each is up. xdist's own groups do not hold under this pytest (its node ids no longer change after collection), so the
+rows are told from where a test lies.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 _ROWS = {
+    "tests/e2e/test_demo": "own",
+    "tests/e2e/test_jobs.py": "own",
     "tests/e2e/": "front-door",
     "tests/integration/": "parts",
     "tests/terraform/": "parts",

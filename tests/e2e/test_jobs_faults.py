@@ -209,6 +209,24 @@ def test_a_job_is_cancelled_and_keeps_what_it_has(lab: Lab, script: str, foreign
         assert len({files.read(name) for name in files.namelist() if name.endswith("/shard")}) == states["succeeded"]
 
 
+def test_a_budget_is_reached_in_the_middle_and_what_came_out_is_kept(
+    lab: Lab, script: str, foreign: tuple[Catalogue, Any]
+) -> None:
+    catalogue, _ = foreign
+    bounds = {"retries": {"count": 0}, "limits": {"seconds": 20, "output_mb": 1, "log_mb": 1}, "nodes": 1}
+    asked = submission(catalogue.root, script, seconds=4, **bounds)
+    one = lab.person.post("jobs/preview/", {**asked, "shards": {"number": 1}})
+    # Enough for one shard at its worst; as they are cheaper than that, some more, and by far not all ten.
+    budget = Decimal(one["estimate_most"]) * Decimal("1.006")
+    job = ended(lab, lab.person.post("jobs/", {**asked, "budget": f"{budget:.9f}"}))
+    states = job["progress"]["states"]
+    assert (job["reason"], set(states), sum(states.values())) == ("budget_reached", {"succeeded", "cancelled"}, 10)
+    assert 1 <= states["succeeded"] <= 6
+    assert 0 < Decimal(job["cost"]["total"]) <= budget
+    with zipfile.ZipFile(io.BytesIO(archive_of(lab, job))) as files:
+        assert len({files.read(name) for name in files.namelist() if name.endswith("/shard")}) == states["succeeded"]
+
+
 def test_jobs_race_for_a_small_budget_and_it_holds(running_orca: Orca, foreign: tuple[Catalogue, Any]) -> None:
     catalogue, _ = foreign
     mine = lab_built(running_orca, "poor")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.orca.side_by_side import row
+from scripts.orca.side_by_side import _ROWS, row
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -18,6 +18,9 @@ REPOSITORY = Path(__file__).resolve().parents[3]
     ("nodeid", "expected"),
     [
         ("tests/e2e/test_ssh.py::test_a", "front-door"),
+        ("tests/e2e/test_demo_satellite.py::test_a", "own"),
+        ("tests/e2e/test_jobs.py::test_a", "own"),
+        ("tests/e2e/test_jobs_faults.py::test_a", "front-door"),
         ("tests/integration/test_x.py::test_a[1]", "parts"),
         ("tests/terraform/test_modules.py::test_a", "parts"),
         ("tests/unit/portal/web/test_in_browser.py::test_a", "parts"),
@@ -29,8 +32,8 @@ def test_rows_are_told_from_where_a_test_lies(nodeid: str, expected: str) -> Non
 
 
 def test_every_place_with_a_row_is_there() -> None:
-    for place in ("tests/e2e", "tests/integration", "tests/terraform", "tests/unit/portal/web/test_in_browser.py"):
-        assert (REPOSITORY / place).exists()
+    for place in _ROWS:
+        assert list(REPOSITORY.glob(f"{place}*")), place
 
 
 def test_a_row_goes_to_one_worker(tmp_path: Path) -> None:
