@@ -47,7 +47,8 @@ HANGING = 2
 
 @pytest.fixture(scope="module")
 def orca(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    told = {"ORCA_NODES_LINGER": "5", "ORCA_INSTANCE_SILENCE": "15", "ORCA_SHARD_SLOW_AFTER": "5"}
+    # Nodes stay long enough for the next test to find them.
+    told = {"ORCA_NODES_LINGER": "15", "ORCA_INSTANCE_SILENCE": "15", "ORCA_SHARD_SLOW_AFTER": "5"}
     with orca_running(tmp_path_factory.mktemp("jobs"), **told) as found:
         yield found
 
