@@ -11,6 +11,9 @@ from portal.pipelines.models import Outbox, State, Step
 from portal.workspaces.models import Instance, Workspace
 
 _SHOWN = ("run_id", "position", "instance_id")
+# Of a job that may cost only so much, a message that an instance has left to others comes back to the portal, and makes
+# another attempt: after so many of them anywhere is better than nowhere.
+_PATIENCE = 3
 
 
 def avoided(workspace: Workspace, rows: Sequence[Outbox]) -> Mapping[str, tuple[str, ...]]:
@@ -20,7 +23,8 @@ def avoided(workspace: Workspace, rows: Sequence[Outbox]) -> Mapping[str, tuple[
     and the first had been handed out before.
     """
     shards = [row for row in rows if row.step.rank == Step.Rank.SHARD]
-    steps = [row.step for row in shards if row.step.superseded or row.attempt > 1]
+    two = [row for row in shards if row.step.superseded or row.attempt > 1]
+    steps = [row.step for row in two if row.attempt - row.step.tried <= _PATIENCE]
     if not steps:
         return {}
     same = Step.objects.filter(run__in={step.run_id for step in steps}, position__in={step.position for step in steps})

@@ -69,6 +69,18 @@ def test_the_first_of_two_that_is_tried_again_avoids_that_of_the_second(
     assert found == {first.pk: (OTHER,), again.pk: ()}
 
 
+def test_what_came_back_again_and_again_is_done_anywhere(
+    run: Run, version: ScriptVersion, django_capture_on_commit_callbacks: Any
+) -> None:
+    for position in (1, 2, 3):
+        at_work(run, version, position)
+    patient = shard(run, version, 1, superseded=True, attempt=2)
+    weary = shard(run, version, 2, superseded=True, attempt=3)
+    tried = shard(run, version, 3, superseded=True, attempt=3, tried=2)
+    found = told(run.workspace, django_capture_on_commit_callbacks)
+    assert found == {patient.pk: (INSTANCE,), weary.pk: (), tried.pk: (INSTANCE,)}
+
+
 @pytest.mark.parametrize(
     "other", [{"state": State.FAILED}, {"state": State.QUEUED, "instance_id": ""}], ids=["ended", "not begun"]
 )
