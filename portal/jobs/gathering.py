@@ -29,6 +29,7 @@ from portal.jobs.nodes import wanted_on_commit
 from portal.jobs.phases import Lost, phase_enter, still_ours
 from portal.jobs.searching import Watch
 from portal.pipelines.models import State, Step
+from portal.pipelines.spending import REACHED
 from portal.usage.services import reading_add
 
 logger = logging.getLogger(__name__)
@@ -147,7 +148,9 @@ def _ended(job: Job, index: Index, archive_bytes: int) -> None:
     now = timezone.now()
     with transaction.atomic():
         still_ours(job)
+        unpaid = Step.objects.filter(run=job.run_id, state=State.CANCELLED, reason=REACHED).only("message").first()
         fields: dict[str, Any] = {
+            "reason": REACHED if unpaid else "",
             "index_key": job.key("index.json"),
             "archive_key": job.key("archive.zip") if index.files else "",
             "archive_bytes": archive_bytes,
@@ -155,7 +158,7 @@ def _ended(job: Job, index: Index, archive_bytes: int) -> None:
             "output_bytes": index.bytes,
             "expires_at": now + timedelta(days=job.keep_days),
             "ended_at": now,
-            "message": "" if index.files else "The shards left no outputs.",
+            "message": unpaid.message if unpaid else "" if index.files else "The shards left no outputs.",
         }
         if not phase_enter(job, Phase.ENDED, **fields):
             raise Lost

@@ -72,6 +72,18 @@ def test_outputs_lie_under_one_prefix(gathered: Job, workspace: Workspace) -> No
     assert timedelta(days=29) < gathered.expires_at - timezone.now() < timedelta(days=31)
 
 
+def test_a_job_whose_budget_is_reached_says_so_and_keeps_what_it_has(split: Make, agent: Agent) -> None:
+    job = split(shards={"most_items": 1}, retries={"count": 0})
+    one = shards(job)[0]
+    Run.objects.filter(pk=job.run_id).update(cost_limit=10, cost_of_step=20, cost_spent=0)
+    Step.objects.filter(run=job.run_id).exclude(pk=one.pk).update(released_at=None)
+    shard_end(agent, one, files={"scene-1/small.png": b"1"})
+    work.job_work(job_id=job.pk)
+    job.refresh_from_db()
+    assert (job.phase, job.reason, job.output_files) == ("ended", "budget_reached", 1)
+    assert job.message.startswith("The budget is reached: ")
+
+
 def test_what_orca_reads_for_the_archive_is_told_from_data_out(gathered: Job) -> None:
     read = UsageRecord.objects.get(kind=Kind.FETCHED)
     assert (read.quantity, read.nano, read.run_id, read.script) == (9, 0, gathered.run_id, "")
