@@ -233,7 +233,8 @@ def test_jobs_race_for_a_small_budget_and_it_holds(running_orca: Orca, foreign: 
     person, path = mine.person, f"workspaces/{mine.workspace}/"
     try:
         script = mine.script(COPY)
-        stands = person.until("budget/", lambda _: disk_is_held(person), seconds=90)
+        wait_until(lambda: disk_is_held(person), 90, "what the disk will cost is set aside")
+        stands = person.get("budget/")
         taken = sum(Decimal(stands[name]) for name in ("spent", "reserved", "held"))
         hard = taken + Decimal("1.75")  # three jobs of half a dollar, and not four
         person.ask("PATCH", "budget/", json={"hard": str(hard)})
