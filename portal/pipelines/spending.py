@@ -29,9 +29,7 @@ def is_bounded(run: Run) -> bool:
 
 def is_spent(run: Run) -> bool:
     """Whether the run's limit has no room for one more step."""
-    if run.cost_limit is None or run.at_once is None:
-        return False
-    return run.cost_spent + run.cost_of_step > run.cost_limit
+    return is_bounded(run) and run.cost_spent + run.cost_of_step > (run.cost_limit or 0)
 
 
 def spent_end(run: Run) -> int:

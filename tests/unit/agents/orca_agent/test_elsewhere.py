@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from agents.orca_agent.cloud.queue import Message
 from agents.orca_agent.elsewhere import HEAD_START, TAKEN_AT, HeadStart
 from agents.orca_agent.intake import Intake
 from agents.orca_agent.orders import Task, tasks_body
 from tests.unit.agents.orca_agent.doubles import MemoryQueue, any_script, task_of
-from tests.unit.agents.orca_agent.test_work import HERE, Bench
+from tests.unit.agents.orca_agent.test_work import HERE, Bench, bench
 
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    made = Bench(tmp_path, monkeypatch)
-    yield made
-    made.work.hand_back_running(0.0)
-    assert made.work.wait_idle(10)
+__all__ = ["bench"]
 
 
 def task(**more: Any) -> Task:
