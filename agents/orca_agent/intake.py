@@ -49,7 +49,7 @@ class Intake:
             if self._stop.wait(others.pause()):
                 continue
             try:
-                wait = others.longest_wait(LONGEST_WAIT)
+                wait = self._work.longest_wait(others.longest_wait(LONGEST_WAIT))
                 messages = self._queue.receive(free, wait=wait, visibility=FIRST_VISIBILITY)
                 failures = 0
             except CloudError as error:

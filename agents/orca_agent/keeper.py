@@ -72,6 +72,7 @@ class Keeper:
                 if time.monotonic() >= due:
                     due = time.monotonic() + LOOK_EVERY
                     self._work.renew()
+                    self._work.give_back_overdue()
                     self._warm.tidy()
                     self.bury_orphans()
                     self._look()

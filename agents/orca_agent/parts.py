@@ -29,8 +29,8 @@ from agents.orca_agent.steps.command import base_environment
 from agents.orca_agent.steps.container import Containers
 from agents.orca_agent.steps.container_registry import Registry
 from agents.orca_agent.steps.environments import EnvironmentStore
-from agents.orca_agent.steps.runner import Surroundings
 from agents.orca_agent.steps.secret_values import SecretValues
+from agents.orca_agent.steps.surroundings import Surroundings
 from agents.orca_agent.steps.warm_server import WarmServer
 from agents.orca_agent.work import Work
 

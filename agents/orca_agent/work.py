@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
-from typing import Callable, Deque, Dict, Final, FrozenSet, List, Tuple
+from dataclasses import replace
+from itertools import islice
+from typing import Callable, Deque, Dict, Final, FrozenSet, Iterator, List, Tuple
 
 from agents.orca_agent.cloud.errors import CloudError
 from agents.orca_agent.cloud.queue import Message, Queue
-from agents.orca_agent.elsewhere import HeadStart, seconds_elsewhere
+from agents.orca_agent.deliveries import Delivery, Job
+from agents.orca_agent.elsewhere import TAKEN_AT, HeadStart, seconds_elsewhere
 from agents.orca_agent.events import FAILED, LOST, Reason, RunningStep, StepReturned
 from agents.orca_agent.fields import ProtocolError
 from agents.orca_agent.ids import new_id
@@ -19,7 +21,8 @@ from agents.orca_agent.journal import Guard, Journal, Record, StepKey, this_mach
 from agents.orca_agent.orders import AnyTask, InvalidTask, parse_tasks
 from agents.orca_agent.steps.control import HANDED_BACK, StepControl
 from agents.orca_agent.steps.result import finish_unstarted
-from agents.orca_agent.steps.runner import Surroundings, run_step
+from agents.orca_agent.steps.runner import run_step
+from agents.orca_agent.steps.surroundings import Surroundings
 from agents.orca_agent.steps.verdict import STOPPED, Verdict
 
 log = logging.getLogger(__name__)
@@ -31,36 +34,8 @@ RENEW_EVERY: Final = 20.0
 FIRST_VISIBILITY: Final = 20
 """Short, because what a broken-off poll has caught comes back only then; most steps end before it matters."""
 FIRST_RENEWAL: Final = 5.0
-SHORT: Final = 1.0
-"""Seconds: a step that ends within this is a short one, and the next are taken to be."""
 
 LEFT_BEHIND: Final = Verdict(LOST, Reason.AGENT_FAILED, "The agent stopped while it ran.")
-
-
-@dataclass(eq=False)
-class Delivery:
-    """A message in hand. ``left`` counts its tasks that have not ended, ``untold`` are those that ended unsaid."""
-
-    message: Message
-    record: Record
-    left: int
-    since: float
-    renew_at: float
-    untold: List[StepKey] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class Job:
-    """A task of a delivery, waiting or running."""
-
-    task: AnyTask
-    delivery: Delivery
-    control: StepControl
-    running: bool = False
-
-    @property
-    def key(self) -> StepKey:
-        return StepKey(self.task.run, self.task.step, self.task.attempt)
 
 
 class Work:
@@ -92,7 +67,6 @@ class Work:
         self._deliveries: List[Delivery] = []
         self._cancelled: FrozenSet[str] = frozenset()
         self._running = 0
-        self._short = False
         self._machine = this_machine()
         self._accepting = True
         self._closed = False
@@ -111,9 +85,23 @@ class Work:
 
     def free_slots(self, timeout: float) -> int:
         """How many more tasks may come; waits for the first. 0: none within ``timeout``, or none any more."""
+        until = time.monotonic() + timeout
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or (self._accepting and self._free() > 0), timeout)
+            while not self._closed and not (self._accepting and self._free() > 0):
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(min(left, self._until_ahead()))
             return max(0, self._free()) if self._accepting else 0
+
+    def longest_wait(self, longest: int) -> int:
+        """For how many seconds to ask for messages, ``longest`` at most: no longer than there is a slot for them."""
+        with self._changed:
+            now = self._clock()
+            if self._around.slots > self._running:
+                return longest
+            left = [job.began + window[1] - now for job, window in self._windows()]
+            return min(longest, max(1, round(max(left, default=1.0))))
 
     def close(self) -> None:
         """Nobody needs to wait for a free slot any more."""
@@ -126,9 +114,24 @@ class Work:
             return self._changed.wait_for(lambda: not self._jobs, timeout)
 
     def _free(self) -> int:
-        """Where steps are short, as many again may wait here: they would rather wait than the slots for them."""
-        ahead = 2 if self._short else 1
-        return self._around.slots * ahead - self._running - len(self._waiting)
+        """Steps may also wait here for a slot that will be free soon, and behind short ones as many as run."""
+        now = self._clock()
+        soon = sum(job.began + begins <= now < job.began + ends for job, (begins, ends) in self._windows())
+        unused = self._around.slots - self._running
+        return unused * (2 if self._around.pace.short else 1) + soon - len(self._waiting)
+
+    def _windows(self) -> Iterator[Tuple[Job, Tuple[float, float]]]:
+        """The running steps that are known to be over before long, and when the next may wait for each."""
+        for job in self._jobs.values():
+            window = self._around.pace.window(job.script) if job.running else None
+            if window is not None:
+                yield job, window
+
+    def _until_ahead(self) -> float:
+        """Seconds until there may be room for one more, if nothing changes."""
+        now = self._clock()
+        ahead = [job.began + begins - now for job, (begins, _) in self._windows()]
+        return min((left for left in ahead if left > 0), default=RENEW_EVERY)
 
     # --- messages
 
@@ -178,9 +181,11 @@ class Work:
     def _start_what_fits(self) -> None:
         while self._waiting and self._running < self._around.slots:
             job = self._waiting.popleft()
-            job.running = True
+            job.running, job.began = True, self._clock()
             self._running += 1
             threading.Thread(target=self._run, args=(job,), name=f"step {job.task.step}", daemon=True).start()
+        for job in islice(self._waiting, self._around.slots):
+            job.prepare(self._around)
 
     def _run(self, job: Job) -> None:
         began = self._clock()
@@ -189,7 +194,7 @@ class Work:
         except Exception:
             log.exception("step %s", job.task.step)
             told = self._tell_failure(job)
-        self._short = self._clock() - began < SHORT
+        self._around.pace.ended(job.script, self._clock() - began)
         self._end(job, told=told)
 
     def _run_or_tell(self, job: Job) -> bool:
@@ -212,7 +217,7 @@ class Work:
         def started(pid: int, start: int, session: int) -> None:
             self._journal.guard(job.delivery.record, job.task.step, Guard(pid, start, session))
 
-        return run_step(self._around, job.task, job.control, started) is not None
+        return run_step(self._around, job.task, job.control, started, job.ahead) is not None
 
     def _tell_failure(self, job: Job) -> bool:
         """What cannot even be told happens again: the message goes back, and the slot is free."""
@@ -228,6 +233,7 @@ class Work:
 
     def _end(self, job: Job, *, told: bool) -> None:
         delivery = job.delivery
+        job.drop()
         with self._changed:
             self._running -= 1
             self._jobs.pop(job.key, None)
@@ -285,17 +291,28 @@ class Work:
         """Take no more, and give back what has not started; returns the ids of those steps."""
         with self._changed:
             self._accepting = False
-            whole = [d for d in self._deliveries if not self._any_running(d)]
-            jobs = [job for job in self._jobs.values() if job.delivery in whole]
-            for job in jobs:
-                self._waiting.remove(job)
-                del self._jobs[job.key]
-            self._deliveries = [d for d in self._deliveries if d not in whole]
+            whole = [delivery for delivery in self._deliveries if not self._any_running(delivery)]
+            jobs = self._withdraw(whole)
             self._changed.notify_all()
-        for delivery in whole:
+        self._leave(whole, jobs)
+        return [job.task.step for job in jobs]
+
+    def _withdraw(self, deliveries: List[Delivery]) -> List[Job]:
+        """The waiting jobs of deliveries of which none runs: they are not ours any more."""
+        jobs = [job for job in self._jobs.values() if job.delivery in deliveries]
+        for job in jobs:
+            self._waiting.remove(job)
+            del self._jobs[job.key]
+        self._deliveries = [delivery for delivery in self._deliveries if delivery not in deliveries]
+        return jobs
+
+    def _leave(self, deliveries: List[Delivery], jobs: List[Job]) -> None:
+        """Give back the messages of what was withdrawn."""
+        for job in jobs:
+            job.drop()
+        for delivery in deliveries:
             delivery.untold = list(delivery.record.steps)
             self._release(delivery)
-        return [job.task.step for job in jobs]
 
     def resume_accepting(self) -> None:
         with self._changed:
@@ -334,6 +351,26 @@ class Work:
             largest.control.stop(reason, 0.0)
 
     # --- leases
+
+    def give_back_overdue(self) -> None:
+        """What waits behind steps that take longer than was thought goes to others, before it has come too often."""
+        with self._changed:
+            now = self._clock()
+            soon = [job for job, (_, ends) in self._windows() if now < job.began + ends]
+            if soon or self._running < self._around.slots:
+                return
+            whole = [
+                delivery
+                for delivery in self._deliveries
+                if not delivery.record.acknowledged
+                and delivery.message.receives < TAKEN_AT
+                and not self._any_running(delivery)
+            ]
+            jobs = self._withdraw(whole)
+        self._leave(whole, jobs)
+        if jobs:
+            log.info("%d steps are left to other instances: those before them take longer than thought", len(jobs))
+            self._tell()
 
     def renew(self) -> None:
         """Keep the messages in hand hidden; acknowledge those that no queue can hide any longer."""

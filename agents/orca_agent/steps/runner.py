@@ -4,47 +4,41 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import shutil
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Callable, ContextManager, Final, List, Mapping, Optional, Sequence, Tuple
 
-from agents.orca_agent.account import Account
-from agents.orca_agent.cloud.bucket import Bucket, Links
 from agents.orca_agent.cloud.errors import CloudError
-from agents.orca_agent.ended import Ended
 from agents.orca_agent.events import (
     FAILED,
     SUCCEEDED,
-    Event,
     LogSummary,
     Reason,
     StepFinished,
     StepStarted,
 )
 from agents.orca_agent.ids import new_id
-from agents.orca_agent.layout import Layout
 from agents.orca_agent.orders import Container, Task
-from agents.orca_agent.steps import arrivals, bundle, command, container, environments, outputs
+from agents.orca_agent.steps import command, container, environments, outputs
 from agents.orca_agent.steps.container_image import Site
 from agents.orca_agent.steps.control import GRACE, HANDED_BACK, StepControl
 from agents.orca_agent.steps.failure import StepFailed, StepStopped
 from agents.orca_agent.steps.log import StepLogger
-from agents.orca_agent.steps.process import Ending, Order, StepProcess, WarmStarter, start
+from agents.orca_agent.steps.preparation import DISK_RESERVE_MB, Ahead, Preparation
+from agents.orca_agent.steps.process import Ending, Order, StepProcess, start
 from agents.orca_agent.steps.pump import Sink, Tail, pump
 from agents.orca_agent.steps.result import report, result_prefix
-from agents.orca_agent.steps.secret_values import SecretValues, write_files
-from agents.orca_agent.steps.traffic import Traffic
+from agents.orca_agent.steps.secret_values import write_files
+from agents.orca_agent.steps.surroundings import Surroundings
 from agents.orca_agent.steps.verdict import STOPPED, Verdict, judge, may_be_shutdown
 
 log = logging.getLogger(__name__)
 
 MB: Final = 1024 * 1024
-DISK_RESERVE_MB: Final = 512
 SPARE_PROCESSES: Final = 128
 BUILD_SECONDS: Final = 1_800.0
 WARDEN_LATE: Final = 60.0
@@ -56,48 +50,35 @@ Started = Callable[[int, int, int], object]
 Starter = Callable[[Order], StepProcess]
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What all steps of an instance share."""
+def run_step(
+    around: Surroundings, task: Task, control: StepControl, started: Started, ahead: Optional[Ahead] = None
+) -> Optional[StepFinished]:
+    """Run a task to its end and report it. None: it was stopped because it is handed back, and nothing is said.
 
-    layout: Layout
-    account: Account
-    bucket: Bucket
-    bucket_name: str
-    links: Links
-    secrets: SecretValues
-    bundles: bundle.BundleStore
-    environments: environments.EnvironmentStore
-    containers: container.Containers
-    warm: Optional[WarmStarter]
-    emit: Callable[[Event], object]
-    ended: Ended
-    boot_id: str
-    slots: int
-    passed_on: Mapping[str, str]
-
-
-def run_step(around: Surroundings, task: Task, control: StepControl, started: Started) -> Optional[StepFinished]:
-    """Run a task to its end and report it. None: it was stopped because it is handed back, and nothing is said."""
-    folder = around.layout.work / f"{task.step}-{task.attempt}-{secrets.token_hex(4)}"
-    folder.mkdir(0o711)
+    ``ahead`` has begun to prepare it.
+    """
+    preparation = ahead.take() if ahead is not None else Preparation(around.layout, task)
+    folder = preparation.folder
     try:
         with (folder / "log.txt").open("w+b") as file:
             (folder / "log.txt").chmod(0o600)
-            return _StepRun(around, task, control, folder, file).run(started)
+            return _StepRun(around, task, control, preparation, file).run(started)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        preparation.remove()
         if task.secret_names:
             shutil.rmtree(around.layout.secrets / folder.name, ignore_errors=True)
 
 
 class _StepRun:
-    def __init__(self, around: Surroundings, task: Task, control: StepControl, folder: Path, log_file: BinaryIO):
+    def __init__(
+        self, around: Surroundings, task: Task, control: StepControl, preparation: Preparation, log_file: BinaryIO
+    ) -> None:
         self.around = around
         self.task = task
         self.control = control
-        self.folder = folder
-        self.script = folder / "script"
+        self.preparation = preparation
+        self.folder = preparation.folder
+        self.script = preparation.script
         self.log_file = log_file
         self.log = StepLogger(task, log_file, around.emit, around.boot_id)
         self.account = around.account
@@ -108,7 +89,7 @@ class _StepRun:
             self.base = container.BASE
         self.prefix = result_prefix(task.run, task.step, task.attempt)
         self.ending = Ending()
-        self.traffic = Traffic()
+        self.traffic = preparation.traffic
 
     def run(self, started: Started) -> Optional[StepFinished]:
         task, began = self.task, time.time()
@@ -121,6 +102,7 @@ class _StepRun:
             return None
         verdict, stored = self._store_outputs(verdict)
         log_summary = self._store_log()
+        self.traffic.claim(self.around.unclaimed)
         finished = StepFinished(
             id=new_id(),
             at=time.time(),
@@ -178,29 +160,10 @@ class _StepRun:
             environment["ORCA_SECRETS"] = str(files)
         return environment
 
-    def _fetch_inputs(self) -> None:
-        arrivals.fetch(
-            self.task,
-            self.folder,
-            self.around.bucket,
-            self.around.links,
-            reserve=DISK_RESERVE_MB * MB,
-            check=self.control.check,
-            count=self.traffic.comes,
-            say=self.log.say,
-        )
-
     def _prepare(self, held: ExitStack) -> Tuple[List[str], Starter]:
         """Everything that the program needs; what it is, and what starts it."""
         task, account = self.task, self.account
-        self.control.check()
-        packed = self.around.bundles.fetch(task.script, partial(self.traffic.comes, own=True))
-        self.control.check()
-        self.script.mkdir(0o700)
-        bundle.unpack(packed, self.script)
-        for folder in (self.script / "output", self.folder / "tmp"):
-            folder.mkdir(exist_ok=True)
-        self._fetch_inputs()
+        self.preparation.have_it(self.around, self.control.check, self.log.say)
         starter: Starter
         if task.container is not None:
             argv, starter = container.arguments(task, self.script), self._container(task.container)
@@ -208,7 +171,7 @@ class _StepRun:
             argv = command.arguments(task, self.script)
             starter = partial(start, warm=self.around.warm if command.may_start_warm(task, self.script) else None)
         account.own_tree(self.script)
-        account.own(self.folder / "tmp")
+        account.own(self.preparation.temporary)
         self.script.chmod(0o755)
         if task.container is not None:
             return argv, starter

@@ -24,3 +24,12 @@ class Traffic:
     def goes(self, size: int) -> None:
         with self._lock:
             self.went += size
+
+    def claim(self, other: Traffic) -> None:
+        """Count what has come by another count here, and there no more."""
+        with other._lock:
+            came, fetched = other.came, other.fetched
+            other.came = other.fetched = 0
+        with self._lock:
+            self.came += came
+            self.fetched += fetched

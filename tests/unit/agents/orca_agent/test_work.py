@@ -26,9 +26,10 @@ from agents.orca_agent.steps.bundle import BundleStore
 from agents.orca_agent.steps.container import Containers
 from agents.orca_agent.steps.control import HANDED_BACK, StepControl
 from agents.orca_agent.steps.environments import EnvironmentStore
+from agents.orca_agent.steps.preparation import Ahead
 from agents.orca_agent.steps.result import finish_unstarted
-from agents.orca_agent.steps.runner import Surroundings
 from agents.orca_agent.steps.secret_values import SecretValues
+from agents.orca_agent.steps.surroundings import Surroundings
 from agents.orca_agent.steps.verdict import Verdict
 from agents.orca_agent.work import ACKNOWLEDGE_AFTER, FIRST_RENEWAL, RENEW_EVERY, VISIBILITY, Work
 from tests.unit.agents.orca_agent.doubles import (
@@ -92,7 +93,9 @@ class Bench:
             self.events.append(event)
             self.changed.notify_all()
 
-    def run_step(self, around: Surroundings, task: Task, control: StepControl, started: Any) -> StepFinished | None:
+    def run_step(
+        self, around: Surroundings, task: Task, control: StepControl, started: Any, ahead: Ahead | None
+    ) -> StepFinished | None:
         with self.changed:
             self.begun.append(task.step)
             self.changed.notify_all()
@@ -371,7 +374,7 @@ def test_while_a_step_ends_because_the_disk_is_full_no_other_one_must(
     controls: list[StepControl] = []
     ends = threading.Event()
 
-    def stays(around: Surroundings, task: Task, control: StepControl, started: Any) -> None:
+    def stays(around: Surroundings, task: Task, control: StepControl, *rest: Any) -> None:
         controls.append(control)
         ends.wait(10)
 
