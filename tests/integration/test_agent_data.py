@@ -8,19 +8,19 @@ import http.server
 import json
 import os
 import threading
-import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from agents.orca_agent.protocol import Data, Desired, Script, StepFinished, Task
+from agents.orca_agent.protocol import Desired, StepFinished, Task
 from scripts.orca.demo.scenes import catalogue_make
 from scripts.orca.demo.site import served
 from scripts.orca.paths import ROOT
 from tests.fixtures.cloud import wait_until
+from tests.fixtures.shards import item, shard
 
 if TYPE_CHECKING:
     from tests.fixtures.agent import AgentProcess, Events, MotoCloud
@@ -29,17 +29,6 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.fixtures.agent"]
 
-TREE: Final = """
-import json, os
-top = os.environ["ORCA_INPUT"]
-found = {}
-for folder, _, files in os.walk(top):
-    for name in files:
-        path = os.path.join(folder, name)
-        found[os.path.relpath(path, top)] = open(path, errors="replace").read()[:4000]
-open(os.path.join(os.environ["ORCA_OUTPUT"], "seen"), "w").write("x" * 1000)
-print(json.dumps([sorted(os.listdir(top)), found, os.environ.get("ORCA_SHARD")], ensure_ascii=False))
-"""
 LARGE: Final = os.urandom(20_000_000)
 
 
@@ -117,25 +106,6 @@ def site() -> Iterator[str]:
         Handler.over.set()
         server.shutdown()
         thread.join()
-
-
-def shard(cloud: MotoCloud, *items: dict[str, Any], program: Script | str = TREE, **more: Any) -> Task:
-    """Run a shard whose lines stand in the middle of a job's."""
-    lines = "".join(json.dumps(item) + "\n" for item in items).encode()
-    key = f"jobs/{time.monotonic_ns()}/items.jsonl"
-    cloud.s3.put_object(Bucket=cloud.bucket, Key=key, Body=b'{"id": "before"}\n' + lines + b'{"id": "after"}\n')
-    given = Data(key, len(b'{"id": "before"}\n'), len(lines), len(items))
-    return cloud.run(program, data=given, environment={"ORCA_SHARD": "17"}, **more)
-
-
-def item(name: str, **assets: str) -> dict[str, Any]:
-    return {
-        "id": name,
-        "datetime": "2019-01-01T13:00:00Z",
-        "bbox": [-54.0, -23.0, -53.0, -22.0],
-        "properties": {"path": 150},
-        "assets": {key: {"href": href} for key, href in assets.items()},
-    }
 
 
 def failure(events: Events, task: Task) -> StepFinished:

@@ -29,6 +29,7 @@ BLOCK = 1 << 18
 MAX_BODY = 1 << 20
 TIMEOUT = 60.0
 WAIT = 0.5
+LINGER = 2.0
 _NAMES = ("ORCA_DOCKER_HOST", "DOCKER_HOST")
 _USUAL = "/var/run/docker.sock"
 _ALONE = {"connection", "content-length", "host", "keep-alive", "transfer-encoding", "upgrade"}
@@ -292,6 +293,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
+        self._hear_out()
+
+    def _hear_out(self) -> None:
+        """Who is still sending what is refused has to see the answer, and not a connection that breaks."""
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(LINGER)
+            left = MAX_BODY
+            while left > 0 and (block := self.connection.recv(BLOCK)):
+                left -= len(block)
 
 
 class _Turns:
