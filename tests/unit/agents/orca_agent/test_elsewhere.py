@@ -10,7 +10,7 @@ from agents.orca_agent.elsewhere import HEAD_START, TAKEN_AT, HeadStart
 from agents.orca_agent.intake import Intake
 from agents.orca_agent.orders import Task, tasks_body
 from tests.unit.agents.orca_agent.doubles import MemoryQueue, any_script, task_of
-from tests.unit.agents.orca_agent.test_work import HERE, Bench, bench
+from tests.unit.agents.orca_agent.work_bench import HERE, Bench, bench
 
 __all__ = ["bench"]
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,15 +17,9 @@ from agents.orca_agent.orders import Task, tasks_body
 from agents.orca_agent.steps.control import StepControl
 from agents.orca_agent.steps.surroundings import Surroundings
 from agents.orca_agent.work import ACKNOWLEDGE_AFTER, FIRST_RENEWAL, RENEW_EVERY, VISIBILITY
-from tests.unit.agents.orca_agent.work_bench import Bench, task
+from tests.unit.agents.orca_agent.work_bench import Bench, bench, task
 
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    made = Bench(tmp_path, monkeypatch)
-    yield made
-    made.work.hand_back_running(0.0)
-    assert made.work.wait_idle(10)
+__all__ = ["bench"]
 
 
 def test_what_may_be_begun_once_goes_back_to_the_portal_where_it_was_handed_out_before(bench: Bench) -> None:

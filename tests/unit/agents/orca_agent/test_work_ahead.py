@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,15 +10,9 @@ import pytest
 
 from agents.orca_agent.elsewhere import TAKEN_AT
 from agents.orca_agent.orders import Task
-from tests.unit.agents.orca_agent.work_bench import Bench, task
+from tests.unit.agents.orca_agent.work_bench import Bench, bench, task
 
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    made = Bench(tmp_path, monkeypatch)
-    yield made
-    made.work.hand_back_running(0.0)
-    assert made.work.wait_idle(10)
+__all__ = ["bench"]
 
 
 def usual(bench: Bench, seconds: float) -> Task:

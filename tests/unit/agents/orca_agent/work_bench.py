@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,14 @@ class Bench:
 
     def ended(self) -> dict[str, str]:
         return {event.step: event.reason for event in self.events if isinstance(event, StepFinished)}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    made = Bench(tmp_path, monkeypatch)
+    yield made
+    made.work.hand_back_running(0.0)
+    assert made.work.wait_idle(10)
 
 
 def task() -> Task:
