@@ -17,6 +17,8 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from portal.core import money
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("ORCA_HOME", BASE_DIR / "var")).resolve()
 
@@ -89,7 +91,7 @@ def dollars(name: str, default: str = "") -> int | None:
         return None
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", given):
         raise ImproperlyConfigured(f"{name} is {given!r}: it must be an amount of dollars, such as 12.50.")
-    return int(Decimal(given) * 1_000_000_000)
+    return money.nano_of(given)
 
 
 def database(name: str, default: str) -> dict[str, Any]:

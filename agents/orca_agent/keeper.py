@@ -24,6 +24,7 @@ DISK_EVERY: Final = 0.1
 DISK_EVERY_IDLE: Final = 0.5
 MB: Final = 1024 * 1024
 LOW_DISK_MB: Final = 256
+REMOVED_WITHIN: Final = 1.0
 
 
 class Warm(Protocol):
@@ -80,8 +81,8 @@ class Keeper:
                 log.exception("housekeeping")
 
     def spare_disk(self) -> None:
-        """When the disk is nearly full, the step that has most on it must go before the others suffer."""
-        if self._free_mb(self._layout.work) < LOW_DISK_MB:
+        """When the disk is nearly full, what has come for later steps goes; else the step that has most on it."""
+        if self._free_mb(self._layout.work) < LOW_DISK_MB and not self._work.drop_prepared(REMOVED_WITHIN):
             self._work.stop_largest(self._size_of, Reason.DISK_LIMIT)
 
     def _size_of(self, step: str, warden: int) -> int:

@@ -34,7 +34,7 @@ class Layout:
 
     @property
     def work(self) -> Path:
-        """A folder for each step that runs."""
+        """A folder for each step that runs, or is prepared while another runs."""
         return self.state / "work"
 
     @property

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Deque, Final, Optional, Tuple
+from typing import Deque, Final, Iterable, List, Optional, Tuple
 
 SHORT: Final = 1.0
 """Seconds: where a step takes no longer than this, the next may come at its start."""
@@ -70,6 +70,15 @@ class Pace:
             lead = min(LEAD + MORE * known.preparation, LONGEST_LEAD)
         begins = 0.0 if took <= SHORT else max(0.0, took - lead)
         return begins, took + max(PATIENCE, lead)
+
+    def windows(self, steps: Iterable[Tuple[str, float]], now: float) -> List[Tuple[float, float]]:
+        """In and for how many seconds from ``now`` the next may wait for each of these steps' slots.
+
+        ``steps`` are scripts and when their steps began. Steps that are late have none, as those of unknown scripts.
+        """
+        known = [(began, self.window(script)) for script, began in steps]
+        found = [(began + window[0] - now, began + window[1] - now) for began, window in known if window is not None]
+        return [window for window in found if window[1] > 0]
 
     def _of(self, script: str) -> _Known:
         known = self._scripts.setdefault(script, _Known())

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
 from dataclasses import replace
 from itertools import islice
-from typing import Callable, Deque, Dict, Final, FrozenSet, Iterator, List, Tuple
+from typing import Callable, Deque, Dict, Final, FrozenSet, List, Tuple
 
 from agents.orca_agent.cloud.errors import CloudError
 from agents.orca_agent.cloud.queue import Message, Queue
 from agents.orca_agent.deliveries import Delivery, Job
-from agents.orca_agent.elsewhere import TAKEN_AT, HeadStart, seconds_elsewhere
+from agents.orca_agent.elsewhere import HeadStart, seconds_elsewhere
 from agents.orca_agent.events import FAILED, LOST, Reason, RunningStep, StepReturned
 from agents.orca_agent.fields import ProtocolError
 from agents.orca_agent.ids import new_id
 from agents.orca_agent.journal import Guard, Journal, Record, StepKey, this_machine
-from agents.orca_agent.orders import AnyTask, InvalidTask, parse_tasks
+from agents.orca_agent.orders import AnyTask, InvalidTask, Task, parse_tasks
 from agents.orca_agent.steps.control import HANDED_BACK, StepControl
 from agents.orca_agent.steps.result import finish_unstarted
 from agents.orca_agent.steps.runner import run_step
@@ -97,11 +98,10 @@ class Work:
     def longest_wait(self, longest: int) -> int:
         """For how many seconds to ask for messages, ``longest`` at most: no longer than there is a slot for them."""
         with self._changed:
-            now = self._clock()
             if self._around.slots > self._running:
                 return longest
-            left = [job.began + window[1] - now for job, window in self._windows()]
-            return min(longest, max(1, round(max(left, default=1.0))))
+            left = max((closes for opens, closes in self._windows() if opens <= 0), default=1.0)
+            return min(longest, max(1, round(left)))
 
     def close(self) -> None:
         """Nobody needs to wait for a free slot any more."""
@@ -115,23 +115,20 @@ class Work:
 
     def _free(self) -> int:
         """Steps may also wait here for a slot that will be free soon, and behind short ones as many as run."""
-        now = self._clock()
-        soon = sum(job.began + begins <= now < job.began + ends for job, (begins, ends) in self._windows())
         unused = self._around.slots - self._running
-        return unused * (2 if self._around.pace.short else 1) + soon - len(self._waiting)
+        return unused * (2 if self._around.pace.short else 1) + self._open_windows() - len(self._waiting)
 
-    def _windows(self) -> Iterator[Tuple[Job, Tuple[float, float]]]:
-        """The running steps that are known to be over before long, and when the next may wait for each."""
-        for job in self._jobs.values():
-            window = self._around.pace.window(job.script) if job.running else None
-            if window is not None:
-                yield job, window
+    def _open_windows(self) -> int:
+        """How many running steps are likely to be over soon."""
+        return sum(opens <= 0 for opens, _ in self._windows())
+
+    def _windows(self) -> List[Tuple[float, float]]:
+        steps = ((job.script, job.began) for job in self._jobs.values() if job.running)
+        return self._around.pace.windows(steps, self._clock())
 
     def _until_ahead(self) -> float:
         """Seconds until there may be room for one more, if nothing changes."""
-        now = self._clock()
-        ahead = [job.began + begins - now for job, (begins, _) in self._windows()]
-        return min((left for left in ahead if left > 0), default=RENEW_EVERY)
+        return min((opens for opens, _ in self._windows() if opens > 0), default=math.inf)
 
     # --- messages
 
@@ -163,7 +160,8 @@ class Work:
         keys = tuple(StepKey(task.run, task.step, task.attempt) for task in tasks)
         record = Record(message.id, message.receipt, self._machine, keys)
         now = self._clock()
-        delivery = Delivery(message, record, 0, since=now, renew_at=now + FIRST_RENEWAL)
+        bounded = any(isinstance(task, Task) and task.once for task in tasks)
+        delivery = Delivery(message, record, bounded, since=now, renew_at=now + FIRST_RENEWAL)
         self._journal.write(delivery.record)
         with self._changed:
             jobs = [Job(task, delivery, StepControl(self.leaving)) for task in tasks]
@@ -188,13 +186,11 @@ class Work:
             job.prepare(self._around)
 
     def _run(self, job: Job) -> None:
-        began = self._clock()
         try:
             told = self._run_or_tell(job)
         except Exception:
             log.exception("step %s", job.task.step)
             told = self._tell_failure(job)
-        self._around.pace.ended(job.script, self._clock() - began)
         self._end(job, told=told)
 
     def _run_or_tell(self, job: Job) -> bool:
@@ -217,7 +213,10 @@ class Work:
         def started(pid: int, start: int, session: int) -> None:
             self._journal.guard(job.delivery.record, job.task.step, Guard(pid, start, session))
 
-        return run_step(self._around, job.task, job.control, started, job.ahead) is not None
+        finished = run_step(self._around, job.task, job.control, started, job.ahead)
+        if finished is not None and not job.control.reason:
+            self._around.pace.ended(job.script, self._clock() - job.began)
+        return finished is not None
 
     def _tell_failure(self, job: Job) -> bool:
         """What cannot even be told happens again: the message goes back, and the slot is free."""
@@ -255,7 +254,9 @@ class Work:
             for key in delivery.untold:
                 finish_unstarted(self._around.ended, self._around.emit, key, LEFT_BEHIND)
         elif delivery.untold:
+            self._journal.remove(delivery.message.id)  # first: it may come back to us at once, with a new record
             self._give_back(delivery.message.receipt)
+            return
         else:
             try:
                 self._queue.delete(delivery.message.receipt)
@@ -294,7 +295,7 @@ class Work:
             whole = [delivery for delivery in self._deliveries if not self._any_running(delivery)]
             jobs = self._withdraw(whole)
             self._changed.notify_all()
-        self._leave(whole, jobs)
+        self._leave_to_others(whole, jobs)
         return [job.task.step for job in jobs]
 
     def _withdraw(self, deliveries: List[Delivery]) -> List[Job]:
@@ -306,7 +307,7 @@ class Work:
         self._deliveries = [delivery for delivery in self._deliveries if delivery not in deliveries]
         return jobs
 
-    def _leave(self, deliveries: List[Delivery], jobs: List[Job]) -> None:
+    def _leave_to_others(self, deliveries: List[Delivery], jobs: List[Job]) -> None:
         """Give back the messages of what was withdrawn."""
         for job in jobs:
             job.drop()
@@ -338,6 +339,19 @@ class Work:
             self._running += 1
         self._end(job, told=False)
 
+    def drop_prepared(self, seconds: float) -> bool:
+        """Remove what has come for steps that wait, for at most so long; whether there was any. It comes again."""
+        with self._changed:
+            prepared = [job.ahead for job in self._waiting if job.ahead is not None]
+            for job in self._waiting:
+                job.ahead = None
+        for ahead in prepared:
+            ahead.leave()
+        until = self._clock() + seconds
+        for ahead in prepared:
+            ahead.wait_gone(max(0.0, until - self._clock()))
+        return bool(prepared)
+
     def stop_largest(self, sizes: Callable[[str, int], int], reason: str) -> None:
         """End the running step for which ``sizes`` is greatest, at once; none while one is ending for it.
 
@@ -353,23 +367,19 @@ class Work:
     # --- leases
 
     def give_back_overdue(self) -> None:
-        """What waits behind steps that take longer than was thought goes to others, before it has come too often."""
+        """What waits behind steps that take longer than was thought goes to others, the latest first.
+
+        For each step that is likely to be over soon one message may wait.
+        """
         with self._changed:
-            now = self._clock()
-            soon = [job for job, (_, ends) in self._windows() if now < job.began + ends]
-            if soon or self._running < self._around.slots:
+            if not self._accepting or self._running < self._around.slots:
                 return
-            whole = [
-                delivery
-                for delivery in self._deliveries
-                if not delivery.record.acknowledged
-                and delivery.message.receives < TAKEN_AT
-                and not self._any_running(delivery)
-            ]
-            jobs = self._withdraw(whole)
-        self._leave(whole, jobs)
-        if jobs:
-            log.info("%d steps are left to other instances: those before them take longer than thought", len(jobs))
+            waiting = [delivery for delivery in self._deliveries if not self._any_running(delivery)]
+            late = [delivery for delivery in waiting[self._open_windows() :] if delivery.may_go_back]
+            jobs = self._withdraw(late)
+        if late:
+            log.info("%d messages are left to others: steps take longer than was thought", len(late))
+            threading.Thread(target=self._leave_to_others, args=(late, jobs), name="give back", daemon=True).start()
             self._tell()
 
     def renew(self) -> None:

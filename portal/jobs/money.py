@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from portal.core.errors import Invalid
+from portal.core.money import nano_of
 from portal.pipelines.models import OPEN, Run, ScriptVersion, Step
 from portal.usage import bounds, estimates, ledger, prices, reservations
 from portal.usage import money as amounts
@@ -24,11 +24,6 @@ from portal.workspaces.models import Workspace
 
 if TYPE_CHECKING:
     from portal.jobs.models import Job
-
-
-def nano(dollars: str) -> int:
-    """``1.50`` in nano-dollars."""
-    return int(Decimal(dollars) * amounts.NANO)
 
 
 def estimated(
@@ -46,7 +41,7 @@ def estimated(
     tries = 1 + definition["retries"]["count"]
     most = shards * tries * attempt_most(workspace, definition) + _nodes_most(workspace, nodes)
     if definition["budget"] is not None:
-        most = min(most, nano(definition["budget"]))
+        most = min(most, nano_of(definition["budget"]))
     return min(found.likely, most), most
 
 

@@ -25,7 +25,8 @@ from jsonschema import Draft202012Validator, ValidationError
 from portal.accounts.models import User
 from portal.accounts.quotas import Quota, quota_of
 from portal.core.errors import Invalid, NotFound
-from portal.jobs import finding, money
+from portal.core.money import nano_of
+from portal.jobs import finding
 from portal.jobs.models import Job
 from portal.pipelines.ceilings import seconds_require
 from portal.pipelines.definitions import KINDS
@@ -245,4 +246,4 @@ def _inputs_check(definition: Definition, workspace: Workspace | None, quota: Qu
 
 def budget_of(definition: Definition) -> int | None:
     """The budget in nano-dollars."""
-    return None if definition["budget"] is None else money.nano(definition["budget"])
+    return None if definition["budget"] is None else nano_of(definition["budget"])

@@ -11,11 +11,12 @@ from django.http import HttpRequest
 
 from portal.accounts.models import User
 from portal.core.admin import LookOnly
+from portal.core.money import nano_of
 from portal.usage import money
 from portal.usage.budget_admin import AmountField
 from portal.usage.models import Grant, Margin, Price, Span, UsageRecord
 from portal.usage.money import NANO
-from portal.usage.prices import forget_prices, nano_of
+from portal.usage.prices import forget_prices
 
 
 class PriceForm(forms.ModelForm[Price]):

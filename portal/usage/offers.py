@@ -16,7 +16,7 @@ from typing import IO, Any
 import ijson
 
 from portal.core.errors import Invalid
-from portal.usage.prices import nano_of
+from portal.core.money import nano_of
 
 _WANTED = {
     "operatingSystem": "Linux",

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from portal.core.money import nano_of
 from portal.usage.models import Margin, Price
-from portal.usage.money import NANO
 
 logger = logging.getLogger(__name__)
 GIB = 1024**3
@@ -150,8 +150,3 @@ def request_rate(region: str, at: datetime) -> int:
 def read_rate(region: str, at: datetime) -> int:
     """Of one request that reads."""
     return tariff(region, Price.Kind.READ).at(at)
-
-
-def nano_of(dollars: str | Decimal) -> int:
-    """Dollars as nano-dollars; what is smaller is rounded away."""
-    return int((Decimal(dollars) * NANO).to_integral_value())

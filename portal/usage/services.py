@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from portal.accounts.models import User
 from portal.core.ids import new_id
+from portal.core.money import nano_of
 from portal.pipelines.attempts import Attempt
 from portal.pipelines.models import Run
 from portal.usage import prices
@@ -71,7 +72,7 @@ def trial_grant(*, owner: User) -> Grant | None:
     return Grant.objects.create(
         owner=owner,
         kind=Grant.Kind.CREDIT,
-        amount=prices.nano_of(settings.TRIAL_CREDIT),
+        amount=nano_of(settings.TRIAL_CREDIT),
         valid_from=now,
         valid_to=now + timedelta(days=settings.TRIAL_DAYS),
         note="Trial credit",

@@ -9,6 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
+from django.urls import reverse
 
 from portal.accounts.models import User
 from portal.core.errors import NotFound
@@ -144,6 +145,7 @@ def _shard_shown(owner: User, run: Run, step_id: str, execution: int | None) -> 
         "job": job,
         "step": step,
         "shard": True,
+        "part_of": reverse("job_list"),
         "pair": shard_pair(step) if job and job.twins else [],
         "past": past,
         "number": step.tries.index(past) + 1 if past else len(step.tries) + 1,

@@ -27,11 +27,14 @@ LOOK_EVERY: Final = 0.1
 
 
 class Preparation:
-    """The folder of one attempt, which only its name leads to, and what has come for it. Raises ``OSError``."""
+    """The folder of one attempt, which only its name leads to, and what has come for it. Raises ``OSError``.
 
-    def __init__(self, layout: Layout, task: Task) -> None:
+    ``ahead`` is who fills it while the attempt waits for its turn.
+    """
+
+    def __init__(self, layout: Layout, task: Task, ahead: Optional[Ahead] = None) -> None:
         self._task = task
-        self.ahead: Optional[Ahead] = None
+        self._ahead = ahead
         self.traffic = Traffic()
         self.folder = layout.work / f"{task.step}-{task.attempt}-{secrets.token_hex(4)}"
         self.script = self.folder / "script"
@@ -40,8 +43,8 @@ class Preparation:
 
     def have_it(self, around: Surroundings, check: Check, say: Callable[[str], object]) -> None:
         """Have everything there, as `fill`; what was fetched ahead is used where that came to its end."""
-        if self.ahead is not None:
-            if self.ahead.finish(say):
+        if self._ahead is not None:
+            if self._ahead.finish(say):
                 return
             self.clear()
         self.fill(around, check, say)
@@ -89,18 +92,25 @@ class Preparation:
 
 
 class Ahead:
-    """A thread that prepares a task while it waits for its turn; what fails is tried again in the turn."""
+    """A thread that prepares a task while it waits for its turn; what fails is tried again in the turn.
+
+    Raises ``OSError`` or ``RuntimeError`` where there is no room for a folder or a thread.
+    """
 
     def __init__(self, around: Surroundings, task: Task, control: StepControl) -> None:
-        self.preparation = Preparation(around.layout, task)
-        self.preparation.ahead = self
+        self.preparation = Preparation(around.layout, task, self)
         self._around = around
         self._control = control
         self._said: List[str] = []
         self._lock = threading.Lock()
-        self._taken = self._dropped = self._complete = False
+        self._taken = self._over = self._complete = False
         self._done = threading.Event()
-        threading.Thread(target=self._run, name=f"ahead {task.step}", daemon=True).start()
+        self._gone = threading.Event()
+        try:
+            threading.Thread(target=self._run, name=f"ahead {task.step}", daemon=True).start()
+        except RuntimeError:
+            self.preparation.remove()
+            raise
 
     @staticmethod
     def is_worth_it(task: Task) -> bool:
@@ -108,7 +118,7 @@ class Ahead:
         return bool(task.inputs) or task.data is not None
 
     def take(self) -> Preparation:
-        """Its turn has come: what it has is the caller's to remove."""
+        """Its turn has come: it is removed by `leave`."""
         with self._lock:
             self._taken = True
         return self.preparation
@@ -122,35 +132,39 @@ class Ahead:
                 say(text)
         return self._complete
 
-    def drop(self) -> None:
-        """It will have no turn here, unless it had one."""
+    def leave(self) -> None:
+        """Its turn is over, or it gets none: nothing stays of it, at the latest when its thread has seen that."""
         with self._lock:
-            if self._taken or self._dropped:
-                return
-            self._dropped = True
-            done = self._done.is_set()
+            done = self._done.is_set() and not self._over
+            self._over = True
         if done:
-            self._give_up()
+            self._clear_away()
+
+    def wait_gone(self, seconds: float) -> None:
+        """Until nothing is left of it, for at most so long."""
+        self._gone.wait(seconds)
 
     def _run(self) -> None:
         try:
-            self.preparation.fill(self._around, self._check, self._said.append, share=2)
+            self.preparation.fill(self._around, self._check, self._said.append, share=2 * self._around.slots)
             self._complete = True
+        except StepStopped:
+            log.debug("%s is not wanted any more", self.preparation.folder.name)
         except Exception as error:  # whatever it is, it comes again in the turn, and is told then
             log.info("%s could not be prepared ahead: %r", self.preparation.folder.name, error)
         with self._lock:
             self._done.set()
-            dropped = self._dropped
-        if dropped:
-            self._give_up()
-        elif self._control.reason:
-            self.preparation.remove()  # whoever took it may have done so while this still wrote
+            over = self._over
+        if over:
+            self._clear_away()
 
     def _check(self) -> None:
         self._control.check()
-        if self._dropped:
-            raise StepStopped("it has no turn here")
+        if self._over:
+            raise StepStopped("its turn is over")
 
-    def _give_up(self) -> None:
+    def _clear_away(self) -> None:
         self.preparation.remove()
-        self._around.unclaimed.claim(self.preparation.traffic)
+        if not self._taken:
+            self._around.unclaimed.claim(self.preparation.traffic)
+        self._gone.set()

@@ -34,11 +34,11 @@ from agents.orca_agent.steps.pump import Sink, Tail, pump
 from agents.orca_agent.steps.result import report, result_prefix
 from agents.orca_agent.steps.secret_values import write_files
 from agents.orca_agent.steps.surroundings import Surroundings
+from agents.orca_agent.steps.transfer import MB
 from agents.orca_agent.steps.verdict import STOPPED, Verdict, judge, may_be_shutdown
 
 log = logging.getLogger(__name__)
 
-MB: Final = 1024 * 1024
 SPARE_PROCESSES: Final = 128
 BUILD_SECONDS: Final = 1_800.0
 WARDEN_LATE: Final = 60.0
@@ -64,6 +64,8 @@ def run_step(
             (folder / "log.txt").chmod(0o600)
             return _StepRun(around, task, control, preparation, file).run(started)
     finally:
+        if ahead is not None:
+            ahead.leave()
         preparation.remove()
         if task.secret_names:
             shutil.rmtree(around.layout.secrets / folder.name, ignore_errors=True)

@@ -21,7 +21,10 @@ from agents.orca_agent.steps.traffic import Traffic
 
 @dataclass(frozen=True)
 class Surroundings:
-    """``unclaimed`` is what came for steps that began elsewhere after all: the next that ends here tells it too."""
+    """``unclaimed`` is what came from the own bucket for steps that began elsewhere after all.
+
+    It is no data out, so the next step that ends here tells of it, too.
+    """
 
     layout: Layout
     account: Account

@@ -26,10 +26,13 @@ class Traffic:
             self.went += size
 
     def claim(self, other: Traffic) -> None:
-        """Count what has come by another count here, and there no more."""
+        """Count here what has come from the own bucket by another count, and there no more.
+
+        The rest is nobody's: a run would pay for what came to another.
+        """
         with other._lock:
-            came, fetched = other.came, other.fetched
+            fetched = other.fetched
             other.came = other.fetched = 0
         with self._lock:
-            self.came += came
+            self.came += fetched
             self.fetched += fetched

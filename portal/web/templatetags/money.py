@@ -14,8 +14,8 @@ register = template.Library()
 
 @register.filter
 def dollars(nano: int | None) -> str:
-    """``$1.50`` of nano-dollars; nothing where there is no amount."""
-    return "" if nano is None else money.shown(nano)
+    """``$1.50`` of nano-dollars; a dash where there is no amount."""
+    return "–" if nano is None else money.shown(nano)
 
 
 @register.inclusion_tag("web/usage/budget_banner.html", takes_context=True)

@@ -156,17 +156,6 @@ def size(count: float | None) -> str:
 
 
 @register.filter
-def dollars(nano: int | None) -> str:
-    """Nano-dollars as dollars: ``$1.50``, and of small amounts what there is of them: ``$0.0042``."""
-    if nano is None:
-        return "–"
-    value = abs(nano) / 1_000_000_000
-    digits = 2 if value >= 0.0995 or not nano else 3 if value >= 0.00995 else 4
-    least = 0 < value < 0.00005
-    return f"{'-' if nano < 0 else ''}{'under ' if least else ''}${0.0001 if least else value:,.{digits}f}"
-
-
-@register.filter
 def figure(count: float | None) -> str:
     """A number with as many digits as say something: ``0.42``, ``7.3``, ``1,240``."""
     if count is None:
@@ -195,9 +184,9 @@ def copy(text: str, label: str = "Copy") -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def here(context: dict[str, Any], *prefixes: str) -> SafeString:
-    """Marks the navigation's entry for the page that is open."""
+    """Marks the navigation's entry for the page that is open; ``part_of`` is the entry of one that lies elsewhere."""
     request = context.get("request")
-    path = request.path if isinstance(request, HttpRequest) else ""
+    path = context.get("part_of") or (request.path if isinstance(request, HttpRequest) else "")
     found = any(path == prefix or (prefix != "/" and path.startswith(prefix)) for prefix in prefixes)
     return mark_safe('aria-current="page"') if found else mark_safe("")
 

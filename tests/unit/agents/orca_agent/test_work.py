@@ -250,7 +250,7 @@ def test_an_end_that_cannot_even_be_told_gives_the_step_back(bench: Bench, monke
         bench.accept(task(), name="m")
         bench.wait(lambda: bench.queue.visibility == [("receipt-m", 0)])
     assert (bench.events, bench.queue.deleted) == ([], [])
-    assert bench.work.free_slots(10) == 4
+    assert bench.work.free_slots(10) == 2
 
 
 def test_while_a_step_ends_because_the_disk_is_full_no_other_one_must(

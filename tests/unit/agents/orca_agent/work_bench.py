@@ -63,7 +63,7 @@ class Bench:
         self.released: set[str] = set()
         self.now = 0.0
         account = Account("me", None, None, root)
-        around = Surroundings(
+        self.around = Surroundings(
             layout=self.layout,
             account=account,
             bucket=self.bucket,
@@ -82,7 +82,7 @@ class Bench:
         )
         monkeypatch.setattr(work_module, "run_step", self.run_step)
         self.work = Work(
-            around,
+            self.around,
             self.queue,
             self.journal,
             workspace=WORKSPACE,

@@ -126,6 +126,7 @@ def test_a_shard_has_its_log_and_its_tries(browser: Client, job_made: JobMaker) 
     assert "the second try" in html
     assert reverse("job", args=[job.pk]) in html
     assert "the first try" in page(browser, f"{address}&try=1")
+    assert f'href="{reverse("job_list")}" aria-current="page"' in html
 
 
 def test_a_shard_that_was_begun_twice_leads_to_its_twin(browser: Client, job_made: JobMaker) -> None:
