@@ -22,7 +22,7 @@ from portal.gateways import aws_compute
 from portal.gateways.aws_compute import Machine
 from portal.pipelines.models import Run
 from portal.usage.models import Span
-from portal.usage.settling import changes_settle
+from portal.usage.settling import changes_settle, steps_of
 from portal.workspaces.models import Instance, Workspace
 
 logger = logging.getLogger(__name__)
@@ -113,12 +113,17 @@ def _end_of_unseen(span: Span, at: datetime) -> datetime:
 
 
 def _ready(span_ids: Iterable[str]) -> None:
-    """Note the first word of agents, and which run had waited for it."""
+    """Note the first word of agents, and which run had waited for it.
+
+    An agent that was started again has said its first word twice: what it did before tells of the first.
+    """
     for span in Span.objects.filter(pk__in=list(span_ids), kind=Span.Kind.INSTANCE, ready_at=None):
         instance = Instance.objects.filter(workspace=span.workspace_id, instance_id=span.instance_id).first()
         if instance is None or instance.registered_at is None or instance.registered_at < span.began_at:
             continue
-        ready = instance.registered_at
+        ready = min(
+            [instance.registered_at, *steps_of(span).order_by("began_at").values_list("began_at", flat=True)[:1]]
+        )
         Span.objects.filter(pk=span.pk).update(ready_at=ready, run=_waiting(span.workspace_id, ready))
 
 

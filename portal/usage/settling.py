@@ -123,13 +123,13 @@ def _days_to_settle(span: Span, end: datetime) -> list[date]:
     """
     last = max(span.settled_at, end) if span.settled_at else end
     first = max(span.began_at, min(span.settled_at, end)) if span.settled_at else span.began_at
-    told = _of_steps(span)
+    told = steps_of(span)
     if span.settled_at:
         told = told.filter(created_at__gte=span.settled_at - _ON_ITS_WAY)
     return sorted({day for day, _, _ in days(first, last)} | set(told.order_by().values_list("day", flat=True)))
 
 
-def _of_steps(span: Span) -> QuerySet[UsageRecord]:
+def steps_of(span: Span) -> QuerySet[UsageRecord]:
     """What steps that have ended used of it."""
     found = UsageRecord.objects.filter(instance_id=span.instance_id, kind=Kind.COMPUTE, workspace=span.workspace_id)
     following = _following(span)
@@ -143,7 +143,7 @@ def _parts(span: Span, day: date, end: datetime, until: datetime, running: Itera
     whole = between(tariff, span.began_at, since, to) if since < to else Amount()
     ready = min(max(span.ready_at or until, span.began_at), to)
     start_up = between(tariff, span.began_at, since, ready) if ready > since else Amount()
-    sums = _of_steps(span).filter(day=day).aggregate(nano=Sum("nano"), ms=Sum("quantity"))
+    sums = steps_of(span).filter(day=day).aggregate(nano=Sum("nano"), ms=Sum("quantity"))
     used = Amount(sums["nano"] or 0, sums["ms"] or 0)
     for began, slots in running:
         if max(began, since) < min(to, until):

@@ -177,8 +177,8 @@ def nodes_of(job: Job) -> list[Node]:
 
 
 def retried(job: Job) -> QuerySet[Step]:
-    """The shards that were tried more than once."""
-    return Step.objects.filter(run=job.run_id, origin=None, attempt__gt=1)
+    """The shards that were begun more than once; one that only waited on another instance before was not."""
+    return Step.objects.filter(run=job.run_id, origin=None, executions__gt=1)
 
 
 def groups_of(found: Progress, again: int) -> list[tuple[str, str, int]]:
@@ -213,7 +213,7 @@ def shards_page(job: Job, group: str, first: str, until: str) -> ShardsPage:
     """A page of the shards from number ``first`` on, or those before ``until``; only those of a ``group``."""
     shards = shards_of(job).order_by("position", "created_at")
     if group == "retried":
-        shards = shards.filter(origin=None, attempt__gt=1)
+        shards = shards.filter(origin=None, executions__gt=1)
     elif group in GROUPS:
         shards = shards.filter(state__in=GROUPS[group][1], superseded=False)
     else:

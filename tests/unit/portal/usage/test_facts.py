@@ -12,9 +12,10 @@ from django.utils import timezone
 from portal.gateways.aws_compute import Machine, ended_at
 from portal.pipelines.models import Run
 from portal.usage.facts import account_observed, facts_observe
-from portal.usage.models import Span
+from portal.usage.models import Span, UsageRecord
 from portal.workspaces.models import Instance, Workspace
 from tests.unit.portal.pipelines.conftest import INSTANCE
+from tests.unit.portal.usage.statement_made import used
 
 MINUTE = timedelta(minutes=1)
 
@@ -86,6 +87,17 @@ def test_the_first_word_and_who_waited_for_it(workspace: Workspace, now: datetim
     span = Span.objects.get(kind="instance")
     assert (span.ready_at, span.run) == (ready, job)
     assert hand != job
+
+
+def test_an_agent_that_was_started_again_was_ready_before_its_first_step(workspace: Workspace, now: datetime) -> None:
+    """As where Orca was stopped before it had looked at an instance that was working already."""
+    launched, began = now - 10 * MINUTE, now - 9 * MINUTE
+    Instance.objects.update(registered_at=now - MINUTE)
+    for at in (launched - MINUTE, began, now - 5 * MINUTE):
+        record = used(workspace, "compute", 1)
+        UsageRecord.objects.filter(pk=record.pk).update(instance_id=INSTANCE, began_at=at)
+    seen(workspace, "running", launched, at=now)
+    assert Span.objects.get(kind="instance").ready_at == began
 
 
 def test_when_ec2_says_that_it_ended() -> None:

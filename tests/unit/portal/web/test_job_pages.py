@@ -99,7 +99,7 @@ def test_the_list_of_shards_is_paged_and_narrowed(browser: Client, job_made: Job
 
 
 def test_what_was_tried_again_and_done_twice_is_seen(browser: Client, job_made: JobMaker) -> None:
-    job = job_made({"succeeded": 8, "running": 1}, more={3: {"attempt": 2}}, twins=1)
+    job = job_made({"succeeded": 8, "running": 1}, more={3: {"executions": 2}, 4: {"attempt": 2}}, twins=1)
     slow = Step.objects.get(run=job.run_id, position=9)
     Step.objects.filter(pk=slow.pk).update(state="cancelled", superseded=True)
     html = plain(job_page(browser, job))
