@@ -10,6 +10,7 @@ from agents.orca_agent.cloud.queue import Message
 from agents.orca_agent.elsewhere import TAKEN_AT
 from agents.orca_agent.journal import Record, StepKey
 from agents.orca_agent.orders import AnyTask, Task
+from agents.orca_agent.pace import kind_of
 from agents.orca_agent.steps.control import StepControl
 from agents.orca_agent.steps.preparation import Ahead
 from agents.orca_agent.steps.surroundings import Surroundings
@@ -60,9 +61,9 @@ class Job:
         return StepKey(self.task.run, self.task.step, self.task.attempt)
 
     @property
-    def script(self) -> str:
-        """The checksum of its script; "" of a task that cannot be read."""
-        return self.task.script.sha256 if isinstance(self.task, Task) else ""
+    def kind(self) -> str:
+        """Of which steps it is, for their pace; "" of a task that cannot be read."""
+        return kind_of(self.task) if isinstance(self.task, Task) else ""
 
     def prepare(self, around: Surroundings) -> None:
         """Begin to fetch what it needs, where it waits for more than its script and will be run."""

@@ -123,7 +123,7 @@ class Work:
         return sum(opens <= 0 for opens, _ in self._windows())
 
     def _windows(self) -> List[Tuple[float, float]]:
-        steps = ((job.script, job.began) for job in self._jobs.values() if job.running)
+        steps = ((job.kind, job.began) for job in self._jobs.values() if job.running)
         return self._around.pace.windows(steps, self._clock())
 
     def _until_ahead(self) -> float:
@@ -215,7 +215,7 @@ class Work:
 
         finished = run_step(self._around, job.task, job.control, started, job.ahead)
         if finished is not None and not job.control.reason:
-            self._around.pace.ended(job.script, self._clock() - job.began)
+            self._around.pace.ended(job.kind, self._clock() - job.began)
         return finished is not None
 
     def _tell_failure(self, job: Job) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from agents.orca_agent.ids import new_id
 from agents.orca_agent.protocol import Desired, StepFinished, StepStarted, Task
 from tests.fixtures.cloud import wait_until
 from tests.fixtures.shards import item, shard
@@ -73,18 +74,19 @@ def site() -> Iterator[Site]:
 
 
 class Bench:
-    """An agent of one slot that has run two shards of a script, and so knows how long one takes."""
+    """An agent of one slot that has run two shards of a job, and so knows how long one takes."""
 
     def __init__(self, cloud: MotoCloud, site: Site, agent: AgentProcess, events: Events) -> None:
         self.cloud, self.site, self.agent, self.events = cloud, site, agent, events
         self.script = cloud.script({"main.py": PROGRAM})
+        self.run = new_id()
         for name in ("first", "second"):
             assert self.events.finished(self.shard(name)).state == "succeeded"
 
     def shard(self, name: str, seconds: float = USUAL) -> Task:
         """One that sleeps so long, and whose only item takes its time to come."""
         found = item(name, file=f"{self.site.url}/{name}")
-        return shard(self.cloud, found, program=self.script, arguments=(str(seconds),))
+        return shard(self.cloud, found, program=self.script, run=self.run, arguments=(str(seconds),))
 
     def one_behind(self, name: str, seconds: float) -> tuple[Task, Task]:
         """One that runs for so long, and one that waits behind it while its item comes."""

@@ -12,6 +12,7 @@ from typing import Callable, Final, List, Optional
 
 from agents.orca_agent.layout import Layout
 from agents.orca_agent.orders import Task
+from agents.orca_agent.pace import kind_of
 from agents.orca_agent.steps import arrivals, bundle
 from agents.orca_agent.steps.command import INPUT
 from agents.orca_agent.steps.control import StepControl
@@ -72,7 +73,7 @@ class Preparation:
             count=self.traffic.comes,
             say=say,
         )
-        around.pace.prepared(self._task.script.sha256, time.monotonic() - began)
+        around.pace.prepared(kind_of(self._task), time.monotonic() - began)
 
     def _reserve(self, share: int) -> int:
         """Bytes of the disk that are not for what comes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agents.orca_agent.pace import LEAD, LONGEST_LEAD, MORE, MOST_SCRIPTS, PATIENCE, REMEMBERED, SHORT, Pace
+from agents.orca_agent.pace import LEAD, LONGEST_LEAD, MORE, MOST_KINDS, PATIENCE, REMEMBERED, SHORT, Pace
 
 
 def paced(*took: float, preparation: float = 0.0) -> Pace:
@@ -15,7 +15,7 @@ def paced(*took: float, preparation: float = 0.0) -> Pace:
     return made
 
 
-def test_of_a_script_that_is_not_known_nothing_waits() -> None:
+def test_behind_steps_of_an_unknown_kind_nothing_waits() -> None:
     assert Pace().window("s") is None
     assert paced(30.0).window("other") is None
 
@@ -49,9 +49,9 @@ def test_one_step_that_took_long_does_not_change_what_is_usual() -> None:
     assert changed.window("s") == (20.0 - LEAD, 20.0 + PATIENCE)
 
 
-def test_scripts_that_were_not_seen_for_long_are_forgotten() -> None:
+def test_kinds_that_were_not_seen_for_long_are_forgotten() -> None:
     pace = paced(10.0)
-    for number in range(MOST_SCRIPTS):
+    for number in range(MOST_KINDS):
         pace.ended(f"other {number}", 10.0)
     assert pace.window("s") is None
     assert pace.window("other 0") is not None
