@@ -58,6 +58,10 @@ def said(lab: Lab, found: Any, key: str) -> list[str]:
     return [line["text"] for line in lines if line["stream"] == "out"]
 
 
+#: A step is seen to run for the third of a second that it lasts; on a busy machine maybe not even that.
+BEGUN = {"running", "succeeded"}
+
+
 def states(found: Any) -> dict[str, str]:
     return {step["key"]: step["state"] for step in found["steps"]}
 
@@ -95,12 +99,12 @@ def test_a_step_that_fails_is_tried_again_and_the_run_goes_on_from_there(lab: La
 
 def test_a_run_is_stopped_and_nothing_more_begins(lab: Lab, scripts: dict[str, str]) -> None:
     begun = run(lab, saved(lab, chain(scripts["count"], 10)))
-    lab.person.until(f"runs/{begun['id']}/", lambda found: states(found)["s2"] == "running")
+    lab.person.until(f"runs/{begun['id']}/", lambda found: states(found)["s2"] in BEGUN)
     lab.person.post(f"runs/{begun['id']}/cancel/")
     found = lab.person.ended(begun)
     assert found["state"] == "cancelled"
     assert states(found)["s1"] == "succeeded"
-    assert set(list(states(found).values())[3:]) == {"cancelled"}
+    assert set(list(states(found).values())[5:]) == {"cancelled"}
 
 
 @pytest.mark.parametrize("name", EVERYONE)
@@ -109,7 +113,7 @@ def test_whoever_is_killed_every_step_is_done_once_in_effect(
 ) -> None:
     victims = Victims(running_orca)
     begun = run(lab, saved(lab, chain(scripts["count"], 10)))
-    lab.person.until(f"runs/{begun['id']}/", lambda found: states(found)["s3"] == "running")
+    lab.person.until(f"runs/{begun['id']}/", lambda found: states(found)["s3"] in BEGUN)
     kill = Kill(name, victims.pid(name), victims.logged(name), time.monotonic(), time.time())
     running_orca.kill_pid(kill.pid)
     wait_until(lambda: victims.is_back(kill), 60, f"{name}'s return")

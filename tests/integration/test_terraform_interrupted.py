@@ -136,7 +136,7 @@ def test_a_killed_terraform_is_found_and_its_work_taken_over(scene: Scene) -> No
     os.kill(_terraform_itself(run), signal.SIGKILL)
     apply.join(60)
     assert isinstance(apply.error, TerraformKilled)
-    assert processes_of(run.terraform.data_dir) == []
+    wait_until(lambda: not processes_of(run.terraform.data_dir), 10, "the end of its providers, which are killed")
 
     later = scene.run(run.name)
     holder = later.terraform.lock_holder()
