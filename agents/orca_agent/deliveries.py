@@ -79,9 +79,7 @@ class Job:
         except (OSError, RuntimeError) as error:
             log.info("step %s is not prepared ahead: %s", self.task.step, error)
 
-    def drop(self) -> Optional[Ahead]:
-        """Leave what was prepared, because it does not run here, has ended, or the disk is full; what that was."""
-        left, self.ahead = self.ahead, None
-        if left is not None:
-            left.leave()
-        return left
+    def drop(self) -> None:
+        """Leave what was prepared, because it does not run here, or has ended."""
+        if self.ahead is not None:
+            self.ahead.leave()

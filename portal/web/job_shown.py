@@ -32,6 +32,8 @@ _CELLS, _IMAGES, _FILES, _NODES = 500, 12, 24, 24
 _LOOKED_INTO = 24
 # How often a job may have been tried again for its first run to be still known as its own.
 _AGAIN = 50
+# Begun more than once: one that only waited on another instance before was not.
+_TRIED_AGAIN = Q(origin=None, executions__gt=1)
 _SPEED_OF = timedelta(minutes=2)
 # Seconds between two looks at a job whose shards end in quick succession.
 SLOW = 0.6
@@ -177,8 +179,8 @@ def nodes_of(job: Job) -> list[Node]:
 
 
 def retried(job: Job) -> QuerySet[Step]:
-    """The shards that were begun more than once; one that only waited on another instance before was not."""
-    return Step.objects.filter(run=job.run_id, origin=None, executions__gt=1)
+    """The shards that were tried more than once."""
+    return Step.objects.filter(_TRIED_AGAIN, run=job.run_id)
 
 
 def groups_of(found: Progress, again: int) -> list[tuple[str, str, int]]:
@@ -213,7 +215,7 @@ def shards_page(job: Job, group: str, first: str, until: str) -> ShardsPage:
     """A page of the shards from number ``first`` on, or those before ``until``; only those of a ``group``."""
     shards = shards_of(job).order_by("position", "created_at")
     if group == "retried":
-        shards = shards.filter(origin=None, executions__gt=1)
+        shards = shards.filter(_TRIED_AGAIN)
     elif group in GROUPS:
         shards = shards.filter(state__in=GROUPS[group][1], superseded=False)
     else:
